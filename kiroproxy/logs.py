@@ -1,0 +1,110 @@
+"""One-line structured logs: a request id on every line, secrets masked at every level.
+
+Rules of this file: nothing is written to a handler before `mask` has seen it, whatever the
+level. Masking works on the finished line, so it also covers exceptions, third-party loggers
+and bodies logged for debugging.
+"""
+
+import json
+import logging
+import re
+import sys
+import time
+from contextvars import ContextVar
+from typing import IO
+
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="-")
+
+LEVELS = ("debug", "info", "warning", "error")
+
+# Every field name under which a secret travels in a file, a header or a body of ours.
+_SECRET_NAME = (
+    r"(?:access_?token|refresh_?token|id_?token|client_?secret|kiro_?api_?key|admin_?api_?key"
+    r"|count_?tokens_?api_?key|proxy_?password|api_?key|x-api-key|password|code_?verifier"
+    r"|device_?code|authorization)"
+)
+_MASKS = (
+    (re.compile(rf'(?i)("{_SECRET_NAME}"\s*:\s*")(?:[^"\\]|\\.)*(")'), r"\1***\2"),
+    (re.compile(rf"(?i)(\\\"{_SECRET_NAME}\\\"\s*:\s*\\\")(?:[^\"\\])*"), r"\1***"),
+    (re.compile(rf"(?i)('{_SECRET_NAME}'\s*:\s*')(?:[^'\\]|\\.)*(')"), r"\1***\2"),
+    (re.compile(rf"(?i)\b({_SECRET_NAME}\s*[=:]\s*)(?!Bearer\b)[^\s\"',;&}}\]]+"), r"\1***"),
+    (re.compile(r"(?i)\b(Bearer\s+)[A-Za-z0-9._~+/=:-]+"), r"\1***"),
+    (re.compile(r"\b(ksk_)[A-Za-z0-9_-]+"), r"\1***"),
+    (re.compile(r"\b(ao[ar]A)[A-Za-z0-9+/=:_-]{16,}"), r"\1***"),  # Kiro's own token prefixes
+    (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)+"), "***"),  # a JWT
+    (re.compile(r"(?i)\b((?:https?|socks5h?)://)[^/\s:@]+:[^@\s/]+@"), r"\1***@"),
+)
+
+
+def mask(text: str) -> str:
+    """Return the text with every secret it names replaced by `***`."""
+    for pattern, replacement in _MASKS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+class _RequestIdFilter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not hasattr(record, "request_id"):
+            record.request_id = REQUEST_ID.get()
+        return True
+
+
+class TerminalFormatter(logging.Formatter):
+    """Lines for a person: time, level, request id, message, then `key=value` pairs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        request_id = getattr(record, "request_id", "-")
+        where = f" [{request_id}]" if request_id != "-" else ""
+        pairs = "".join(f" {key}={value}" for key, value in fields_of(record).items())
+        line = f"{clock} {record.levelname.lower():7}{where} {record.getMessage()}{pairs}"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return mask(line)
+
+
+class JsonFormatter(logging.Formatter):
+    """Lines for a machine: one JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "request_id": getattr(record, "request_id", "-"),
+            "message": mask(record.getMessage()),
+        }
+        line.update({key: _masked(value) for key, value in fields_of(record).items()})
+        if record.exc_info:
+            line["exception"] = mask(self.formatException(record.exc_info))
+        return mask(json.dumps(line, ensure_ascii=False, default=str))
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    """Return the `extra={"fields": {...}}` a call attached, or nothing."""
+    fields = getattr(record, "fields", None)
+    return fields if isinstance(fields, dict) else {}
+
+
+def _masked(value: object) -> object:
+    return mask(value) if isinstance(value, str) else value
+
+
+def setup(level: str, stream: IO[str] | None = None) -> None:
+    """Send every logger of the process to one stream, readable on a terminal, JSON otherwise."""
+    out = stream or sys.stderr
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(TerminalFormatter() if out.isatty() else JsonFormatter())
+    handler.addFilter(_RequestIdFilter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # These narrate every connection at info and debug; their warnings still matter.
+    for noisy in ("httpx", "httpcore", "uvicorn.access", "asyncio", "hpack"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    for own in ("uvicorn", "uvicorn.error"):
+        logger = logging.getLogger(own)
+        logger.handlers[:] = []
+        logger.propagate = True

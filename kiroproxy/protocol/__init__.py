@@ -1,0 +1,1 @@
+"""TRANSLATE: Anthropic Messages to Kiro and back; pure, no I/O, no clock."""

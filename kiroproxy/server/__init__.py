@@ -1,0 +1,1 @@
+"""CLIENTS IN: the HTTP face of the gateway; the one place that sees both sides."""

@@ -1,0 +1,1 @@
+"""A strict stand-in for Kiro: imports nothing else of this package."""

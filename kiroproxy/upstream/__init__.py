@@ -1,0 +1,1 @@
+"""KIRO OUT: everything that leaves for Kiro and comes back."""
