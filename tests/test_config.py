@@ -1,0 +1,131 @@
+"""config.json, environment and flags: what loads, what is refused, and how it is said."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from kiroproxy import config
+from kiroproxy.errors import ConfigError
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "config.json"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def load(
+    tmp_path: Path, values: dict, environ: dict | None = None, **flags: object
+) -> config.Config:
+    return config.load(write(tmp_path, json.dumps({"apiKey": "k"} | values)), environ or {}, flags)
+
+
+def fault(tmp_path: Path, text: str, environ: dict | None = None) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        config.load(write(tmp_path, text), environ or {})
+    return caught.value
+
+
+def test_the_smallest_file_is_an_api_key(tmp_path: Path) -> None:
+    loaded = load(tmp_path, {})
+    assert (loaded.host, loaded.port, loaded.region) == ("127.0.0.1", 8080, "us-east-1")
+    assert (loaded.tls_backend, loaded.load_balancing_mode) == ("rustls", "priority")
+
+
+def test_comments_load_and_slashes_in_strings_survive(tmp_path: Path) -> None:
+    text = '{ // the key\n "apiKey": "a//b", // trailing\n "proxyUrl": "http://p:1"\n}\n// end'
+    loaded = config.load(write(tmp_path, text), {})
+    assert (loaded.api_key, loaded.proxy_url) == ("a//b", "http://p:1")
+
+
+def test_flags_override_the_environment_which_overrides_the_file(tmp_path: Path) -> None:
+    environ = {"KIROPROXY_PORT": "2", "KIROPROXY_HOST": "::1"}
+    loaded = load(tmp_path, {"port": 1, "host": "h"}, environ, port=3)
+    assert (loaded.port, loaded.host) == (3, "::1")
+
+
+def test_every_setting_has_a_field_and_an_environment_name() -> None:
+    names = {field.name for field in fields(config.Config)}
+    assert {setting.field for setting in config.SETTINGS} <= names
+    assert config.environment_name("countTokensApiUrl") == "KIROPROXY_COUNT_TOKENS_API_URL"
+
+
+def test_an_unknown_key_warns_and_suggests_the_nearest(tmp_path: Path) -> None:
+    path = write(tmp_path, '{"apiKey": "k",\n "prot": 1}')
+    (warning,) = config.examine(path, {}, {}).warnings
+    assert ":2:" in warning and '"prot"' in warning and '"port"' in warning
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key", "reason"),
+    [
+        ('{"apiKey": "k",\n"port": "abc"}', 2, "port", "string"),
+        ('{"apiKey": "k", "port": 70000}', 1, "port", "70000"),
+        ('{"apiKey": "k", "port": true}', 1, "port", "boolean"),
+        ('{"apiKey": "k",\n\n"tlsBackend": "rustsl"}', 3, "tlsBackend", "rustsl"),
+        ('{"apiKey": "k", "region": "mars"}', 1, "region", "mars"),
+        ('{"apiKey": "k", "proxyUrl": "ftp://x"}', 1, "proxyUrl", "not a proxy"),
+        ('{"apiKey": "k", "proxyUrl": "http://x:port"}', 1, "proxyUrl", "not a proxy"),
+        ('{"apiKey": "k", "machineId": "xyz"}', 1, "machineId", "neither"),
+        ('{"apiKey": "k", "upstream": {"apiUrl": "http://example.com"}}', 1, "upstream", "clear"),
+        ('{"apiKey": "k", "upstream": {"nope": ""}}', 1, "upstream", "nope"),
+        ('{"apiKey": "k", "extractThinking": "maybe"}', 1, "extractThinking", "true or false"),
+        ('{"apiKey": "k", "idleTimeout": 0}', 1, "idleTimeout", "0"),
+        ('{"apiKey": 5}', 1, "apiKey", "number"),
+        ('{"apiKey": ""}', 0, "apiKey", "missing"),
+        ('{"apiKey": "k"\n"port": 1}', 2, "", "not JSON"),
+        ("[]", 1, "", "array"),
+    ],
+)
+def test_a_fault_names_file_line_key_and_reason(
+    tmp_path: Path, text: str, line: int, key: str, reason: str
+) -> None:
+    found = fault(tmp_path, text)
+    assert (found.line, found.key) == (line, key)
+    assert reason in str(found) and "config.json" in str(found)
+    assert found.remedy
+
+
+def test_examine_names_every_fault_not_only_the_first(tmp_path: Path) -> None:
+    path = write(tmp_path, '{"port": "x", "region": "y"}')
+    keys = [found.key for found in config.examine(path, {}, {}).faults]
+    assert keys == ["port", "region", "apiKey"]
+
+
+def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"config\.example\.json"):
+        config.load(tmp_path / "none.json", {})
+
+
+def test_a_wrong_environment_value_names_the_variable(tmp_path: Path) -> None:
+    found = fault(tmp_path, '{"apiKey": "k"}', {"KIROPROXY_PORT": "x"})
+    assert found.key == "KIROPROXY_PORT"
+
+
+def test_a_uuid_machine_id_is_doubled(tmp_path: Path) -> None:
+    uuid = "01234567-89ab-cdef-0123-456789abcdef"
+    assert load(tmp_path, {"machineId": uuid}).machine_id == uuid.replace("-", "") * 2
+
+
+def test_the_system_version_is_stable_for_an_installation(tmp_path: Path) -> None:
+    first, second = load(tmp_path, {}), load(tmp_path, {})
+    assert first.system_version == second.system_version in config.SYSTEM_VERSIONS
+
+
+def test_upstream_templates_are_taken_over(tmp_path: Path) -> None:
+    urls = {"apiUrl": "http://127.0.0.1:9/", "oidcUrl": "https://oidc.{region}.example"}
+    loaded = load(tmp_path, {"upstream": urls}).upstream
+    assert (loaded.api_url, loaded.oidc_url) == ("http://127.0.0.1:9", urls["oidcUrl"])
+
+
+def test_secrets_do_not_show_in_the_representation(tmp_path: Path) -> None:
+    loaded = load(
+        tmp_path, {"apiKey": "s3cret", "proxyPassword": "s3cret"}, {"KIRO_API_KEY": "s3cret"}
+    )
+    assert loaded.kiro_api_key == "s3cret" and "s3cret" not in repr(loaded)
+
+
+def test_null_means_not_given(tmp_path: Path) -> None:
+    assert load(tmp_path, {"port": None}).port == 8080

@@ -1,0 +1,99 @@
+"""The import rule: layers import downward only, wherever in a file the import stands."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "kiroproxy"
+
+# layer → what it may import of ours, besides itself. A layer is a folder, or a file at the top.
+SHARED = {"errors", "config", "logs"}
+ALLOWED: dict[str, set[str]] = {
+    "__init__": set(),
+    "__main__": {"cli"},
+    "errors": set(),
+    "logs": set(),
+    "config": {"errors", "logs"},
+    "_codec": set(),
+    "_thinking": set(),
+    "_sse": {"_codec", "_thinking"},
+    "protocol": {"_sse"} | SHARED,
+    "accounts": SHARED,
+    "upstream": {"accounts"} | SHARED,
+    "server": {"protocol", "upstream", "accounts"} | SHARED,
+    "serve": {"server"} | SHARED,
+    "cli": {"serve", "simulator", "server", "accounts"} | SHARED,
+    "simulator": set(),
+}
+
+
+def layer_of(module: str) -> str:
+    """`kiroproxy.server.app` → `server`; `kiroproxy` itself → `__init__`."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def python_imports(source: str, package: str) -> set[str]:
+    """Return every module of ours a Python source imports, at any depth of nesting."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in {package}: write it out"
+            base = node.module or ""
+            found |= (
+                {f"{base}.{alias.name}" for alias in node.names} if base == "kiroproxy" else {base}
+            )
+    return {name for name in found if name.split(".")[0] == "kiroproxy"}
+
+
+def cython_imports(source: str) -> set[str]:
+    """Return every module of ours a Cython source imports or cimports."""
+    found = set()
+    for line in source.splitlines():
+        words = line.split("#")[0].split()
+        if words[:1] in (["from"], ["import"], ["cimport"]) and words[1].startswith("kiroproxy"):
+            found.add(words[1] if "." in words[1] else f"{words[1]}.{words[3].rstrip(',')}")
+    return found
+
+
+def sources() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*") if path.suffix in {".py", ".pyx", ".pxd"})
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_imports_only_what_its_layer_may(path: Path) -> None:
+    module = ".".join(("kiroproxy", *path.relative_to(PACKAGE).with_suffix("").parts))
+    source = path.read_text()
+    imports = python_imports(source, module) if path.suffix == ".py" else cython_imports(source)
+    layer = layer_of(module)
+    assert layer in ALLOWED, f"{path.name}: a new layer must be placed in ALLOWED and in the docs"
+    for target in map(layer_of, imports):
+        assert target in ALLOWED[layer] | {layer, "__init__"}, f"{module} imports {target}: upward"
+
+
+def test_the_rule_sees_an_upward_import_inside_a_function() -> None:
+    source = "def late():\n    from kiroproxy.server.app import create\n"
+    assert python_imports(source, "kiroproxy.accounts.pool") == {"kiroproxy.server.app"}
+    assert "server" not in ALLOWED["accounts"]
+
+
+def test_the_rule_sees_a_cimport() -> None:
+    assert cython_imports("from kiroproxy._codec cimport Frame") == {"kiroproxy._codec"}
+
+
+def test_every_layer_named_in_the_rule_exists() -> None:
+    missing = [
+        name
+        for name in ALLOWED
+        if not (PACKAGE / name).is_dir()
+        and not any((PACKAGE / f"{name}{suffix}").exists() for suffix in (".py", ".pyx"))
+    ]
+    assert missing == []
+
+
+def test_compiled_modules_have_a_typed_stub() -> None:
+    for path in PACKAGE.glob("_*.pyx"):
+        assert path.with_suffix(".pyi").exists(), f"{path.name} has no .pyi"

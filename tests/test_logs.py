@@ -1,0 +1,102 @@
+"""Masking and the two line formats."""
+
+import io
+import json
+import logging
+
+import pytest
+
+from kiroproxy import logs
+
+SECRET = "s3cr3t-value-1234567890"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'{{"refreshToken": "{SECRET}", "other": 1}}',
+        f'{{"access_token":"{SECRET}"}}',
+        f'body "{{\\"clientSecret\\": \\"{SECRET}\\"}}"',
+        f"{{'kiroApiKey': '{SECRET}'}}",
+        f"Authorization: Bearer {SECRET}",
+        f"authorization={SECRET}",
+        f"x-api-key: {SECRET}",
+        f"apiKey={SECRET}",
+        f"ksk_{SECRET}",
+        f"aorAAAAA{SECRET}",
+        f"eyJhbGciOiJIUzI1NiJ9.{SECRET}.abc",
+        f"proxy http://user:{SECRET}@proxy.example:8080 refused",
+        f"socks5h://me:{SECRET}@127.0.0.1:1080",
+        f'{{"proxyPassword": "{SECRET}"}}',
+        f'{{"adminApiKey": "{SECRET}"}}',
+    ],
+)
+def test_mask_hides_the_secret(line: str) -> None:
+    assert SECRET not in logs.mask(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "input_tokens=1234 output_tokens=5",
+        '{"max_tokens": 64000, "tokens": 12}',
+        "POST /v1/messages 200 model=claude-sonnet-5 credential=3",
+        "https://q.us-east-1.amazonaws.com/generateAssistantResponse",
+    ],
+)
+def test_mask_leaves_ordinary_lines_alone(line: str) -> None:
+    assert logs.mask(line) == line
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def restored_logging():
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = before[0], before[1]
+
+
+def emit(stream: io.StringIO, level: str = "info") -> None:
+    logs.setup(level, stream)
+    token = logs.REQUEST_ID.set("req_42")
+    try:
+        fields = {"model": "claude-sonnet-5", "note": f"Bearer {SECRET}"}
+        logging.getLogger("kiroproxy.test").info(
+            "refreshToken=%s", SECRET, extra={"fields": fields}
+        )
+        try:
+            raise ValueError(f"Bearer {SECRET}")
+        except ValueError:
+            logging.getLogger("somebody.else").exception("failed")
+    finally:
+        logs.REQUEST_ID.reset(token)
+
+
+def test_a_pipe_gets_one_json_object_a_line_with_the_request_id(restored_logging: None) -> None:
+    out = io.StringIO()
+    emit(out)
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line["request_id"] for line in lines] == ["req_42", "req_42"]
+    assert lines[0]["model"] == "claude-sonnet-5"
+    assert "ValueError" in lines[1]["exception"]
+    assert SECRET not in out.getvalue()
+
+
+def test_a_terminal_gets_readable_lines_with_the_request_id(restored_logging: None) -> None:
+    out = Terminal()
+    emit(out)
+    first = out.getvalue().splitlines()[0]
+    assert "[req_42]" in first and "model=claude-sonnet-5" in first and not first.startswith("{")
+    assert SECRET not in out.getvalue()
+
+
+@pytest.mark.parametrize(("level", "lines"), [("debug", 2), ("error", 1)])
+def test_the_level_decides_what_is_written(restored_logging: None, level: str, lines: int) -> None:
+    out = io.StringIO()
+    emit(out, level)
+    assert len(out.getvalue().splitlines()) == lines
