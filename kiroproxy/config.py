@@ -265,7 +265,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("port", "port", _whole(0, 65535), "port to listen on; 0 picks a free one"),
     Setting("workers", "workers", _whole(1, 256), "worker processes"),
     Setting("apiKey", "api_key", _text, "the key clients present; required"),
-    Setting("adminApiKey", "admin_api_key", _text, "turns on the admin API and the web page"),
+    Setting("adminApiKey", "admin_api_key", _text, "key of the admin API, which this version does not have yet"),
     Setting("region", "region", _region, "AWS region"),
     Setting("authRegion", "auth_region", _region, "region for token refresh; default: region"),
     Setting("apiRegion", "api_region", _region, "region for API calls; default: region"),
