@@ -1,0 +1,275 @@
+"""How many tokens a request or a text has, estimated without Claude's vocabulary.
+
+Rules of this file: pure and stateless; any JSON whatsoever gets a number, never an error
+(validation is elsewhere); nesting is walked with a list, never with the call stack.
+
+Source: Anthropic's published count_tokens answers (14, 403, 88, 2188 input tokens), its
+tables of tool-use prompts, and its rule of 28-pixel image patches.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import orjson
+
+from kiroproxy.protocol import media
+from kiroproxy.protocol.vocabulary import weigh
+
+# What the API adds around content; from the published answers: "Hello, Claude" is 3 tokens
+# and 10 input tokens.
+_REQUEST_TOKENS = 7
+_TURN_TOKENS = 4
+_THINKING_TOKENS = 16
+# Around a call and its result: the tags that carry the name and the parameters.
+_TOOL_USE_TOKENS = 12
+_TOOL_RESULT_TOKENS = 8
+
+_UNKNOWN_IMAGE_TOKENS = 1600
+_PDF_PAGE_TOKENS = 2176  # the published one-page answer less its request
+# Definitions the server supplies for its own tool types, as published.
+_TYPED_TOOL_TOKENS = (("bash_", 245), ("text_editor_", 700), ("computer_", 735))
+
+_BILLING_HEADER = "x-anthropic-billing-header:"
+_CLAUDE = re.compile(r"claude|opus|sonnet|haiku|fable|mythos|^auto$|^$")
+_NEWEST = (99, 0)
+_DENSE_SINCE = (4, 7)
+
+
+class _Tier(NamedTuple):
+    """What changes with the model's generation. Units: tokens, pixels."""
+
+    since: tuple[int, int]
+    tools: int  # system prompt that enables tools, tool_choice auto or none
+    forced_tools: int  # the same with any or tool
+    image_edge: int
+    image_tokens: int
+
+
+# Newest first. Versions that were never listed take the row of the one before.
+_TIERS = (
+    _Tier((5, 0), 354, 474, 2576, 4784),
+    _Tier((4, 8), 290, 410, 2576, 4784),
+    _Tier((4, 7), 675, 804, 2576, 4784),
+    _Tier((4, 5), 496, 588, 1568, 1568),
+    _Tier((0, 0), 313, 315, 1568, 1568),
+)
+
+
+def count_text(text: str, model: str = "") -> int:
+    """Estimate the tokens of one text; without a model, for the newest Claude.
+
+    Cost: see vocabulary.weigh.
+    """
+    return round(weigh(text, dense=_version(model) >= _DENSE_SINCE))
+
+
+def count_request(body: dict[str, Any]) -> int:
+    """Estimate `input_tokens` of a Messages or count_tokens body, everything included."""
+    model = body.get("model")
+    version = _version(model if isinstance(model, str) else "")
+    tier = next(row for row in _TIERS if version >= row.since)
+    counted = _Counted(tier)
+    counted.add_system(body.get("system"))
+    counted.add_messages(body.get("messages"))
+    counted.add_tools(body.get("tools"), body.get("tool_choice"))
+    counted.add_format(body)
+    if _kind(body.get("thinking")) in ("enabled", "adaptive"):
+        counted.fixed += _THINKING_TOKENS
+    return counted.fixed + round(weigh(" ".join(counted.texts), dense=version >= _DENSE_SINCE))
+
+
+def estimate_output(ascii_chars: int, other_chars: int, model: str = "") -> int:
+    """Estimate the tokens of an answer of which only the lengths were kept.
+
+    Units: characters (not bytes); everything that is not ASCII counts as other.
+    """
+    per_token = 3.1 if _version(model) >= _DENSE_SINCE else 3.9
+    return round(ascii_chars / per_token + other_chars)
+
+
+def _version(model: str) -> tuple[int, int]:
+    """Return the Claude version in a model name, dates aside.
+
+    A Claude without a number counts as the newest, since too high an estimate compacts early
+    and too low a one overflows; another maker's model counts with the oldest vocabulary.
+    """
+    name = model.lower().partition("[")[0]
+    if not _CLAUDE.search(name):
+        return 0, 0
+    numbers = [int(digits) for digits in re.findall(r"\d+", name) if len(digits) < 3]
+    if not numbers:
+        return _NEWEST
+    return numbers[0], numbers[1] if len(numbers) > 1 else 0
+
+
+# -- requests ----------------------------------------------------------------------------
+
+
+class _Counted:
+    """The texts of one request and the tokens of everything that is not text."""
+
+    def __init__(self, tier: _Tier) -> None:
+        self.tier = tier
+        self.fixed = _REQUEST_TOKENS
+        self.texts: list[str] = []
+        self.loaded_tools: set[str] = set()
+
+    def add_system(self, system: Any) -> None:
+        for block in [system] if isinstance(system, str) else _objects(system):
+            text = block if isinstance(block, str) else block.get("text")
+            # Anthropic strips this entry; so does the conversion.
+            if isinstance(text, str) and not text.startswith(_BILLING_HEADER):
+                self.texts.append(text)
+
+    def add_messages(self, messages: Any) -> None:
+        for number, message in enumerate(_objects(messages)):
+            self.fixed += _TURN_TOKENS if number else 0
+            self._add_content(message.get("content"))
+
+    def add_tools(self, tools: Any, choice: Any) -> None:
+        # A deferred tool reaches the model only once a tool_reference has named it.
+        shown = [
+            tool
+            for tool in _objects(tools)
+            if not tool.get("defer_loading") or str(tool.get("name")) in self.loaded_tools
+        ]
+        if not shown:
+            return
+        forced = _kind(choice) in ("any", "tool")
+        self.fixed += self.tier.forced_tools if forced else self.tier.tools
+        for tool in shown:
+            self._add_tool(tool)
+
+    def add_format(self, body: dict[str, Any]) -> None:
+        config = body.get("output_config")
+        wanted = config.get("format") if isinstance(config, dict) else body.get("output_format")
+        if isinstance(wanted, dict) and wanted.get("schema"):
+            self._add_json(wanted["schema"])
+
+    def _add_tool(self, tool: dict[str, Any]) -> None:
+        kind = _kind(tool)
+        for prefix, tokens in _TYPED_TOOL_TOKENS:
+            if kind.startswith(prefix):
+                self.fixed += tokens
+                return
+        keys = ("name", "description", "input_schema", "input_examples")
+        self._add_json({key: tool[key] for key in keys if key in tool})
+
+    def _add_content(self, content: Any) -> None:
+        """Add a message's content and whatever it nests, without recursion."""
+        waiting = [content]
+        while waiting:
+            part = waiting.pop()
+            if isinstance(part, str):
+                self.texts.append(part)
+            elif isinstance(part, list):
+                waiting.extend(reversed(part))
+            elif isinstance(part, dict):
+                waiting.extend(self._add_block(part))
+
+    def _add_block(self, block: dict[str, Any]) -> tuple[Any, ...]:
+        """Add one block and return what it holds that must be looked at as content."""
+        match _kind(block):
+            case "text":
+                return (block.get("text"),)
+            case "thinking":
+                return (block.get("thinking"),)  # its signature never reaches the prompt
+            case "redacted_thinking":
+                # Base64 of encrypted text: 3 bytes in 4 characters, about 4 bytes a token.
+                self.fixed += _length(block.get("data")) * 3 // 16
+            case "image":
+                self._add_image(block.get("source"))
+            case "document":
+                return (block.get("title"), block.get("context"), self._document(block))
+            case "search_result":
+                return (block.get("source"), block.get("title"), block.get("content"))
+            case "tool_result":
+                self.fixed += _TOOL_RESULT_TOKENS
+                return (block.get("content"),)
+            case "tool_use" | "server_tool_use":
+                self.fixed += _TOOL_USE_TOKENS
+                self._add_json(block.get("input"))
+                return (block.get("name"),)
+            case "tool_reference":
+                name = block.get("tool_name")
+                if isinstance(name, str):
+                    self.loaded_tools.add(name)
+                return (name,)
+            case "tool_addition":
+                tool = block.get("tool")
+                name = tool.get("name") if isinstance(tool, dict) else None
+                return ({"type": "tool_reference", "tool_name": name},)
+            case _:
+                self._add_json(block)
+        return ()
+
+    def _add_image(self, source: Any) -> None:
+        data = source.get("data") if isinstance(source, dict) else None
+        size = media.image_size(data) if isinstance(data, str) else None
+        if size is None:  # a URL, a file id, or a format without a known header
+            self.fixed += _UNKNOWN_IMAGE_TOKENS
+            return
+        self.fixed += media.image_tokens(
+            *size, edge=self.tier.image_edge, limit=self.tier.image_tokens
+        )
+
+    def _document(self, block: dict[str, Any]) -> Any:
+        """Return a document's text or nested content; add the pages of one that has neither."""
+        source = block.get("source")
+        if not isinstance(source, dict):
+            return None
+        match _kind(source):
+            case "text":
+                return source.get("data")
+            case "content":
+                return source.get("content")
+            case "base64":
+                data = source.get("data")
+                self.fixed += _PDF_PAGE_TOKENS * (
+                    media.pdf_pages(data) if isinstance(data, str) else 1
+                )
+            case _:  # by URL or file id: there is a document, its length is unknown
+                self.fixed += _PDF_PAGE_TOKENS
+        return None
+
+    def _add_json(self, value: Any) -> None:
+        if value is None:
+            return
+        try:
+            self.texts.append(orjson.dumps(value).decode())
+        except (TypeError, ValueError):  # deeper than orjson writes, though it could be read
+            self.texts.extend(_leaves(value))
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    """Yield the keys and scalars of a nested value with about the punctuation JSON has."""
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            yield "{}"
+            for key, member in part.items():
+                yield f'"{key}":'
+                waiting.append(member)
+        elif isinstance(part, list):
+            yield "[]"
+            waiting.extend(part)
+        else:
+            yield str(part)
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, list):
+        for item in value:
+            if isinstance(item, dict):
+                yield item
+
+
+def _kind(value: Any) -> str:
+    kind = value.get("type") if isinstance(value, dict) else None
+    return kind if isinstance(kind, str) else ""
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, str) else 0
