@@ -1,0 +1,170 @@
+"""The gate: whom the simulator serves, and which bodies it takes.
+
+Rules of this file: refuses exactly what `grammar` (S rules), `rules` (R rules) and the header
+rules below name; every refusal tells its rule in `x-simulator-rule`.
+
+    A1 the bearer is a token issued or accepted here, and has not expired
+    A2 a ksk_ key comes with TokenType API_KEY and without a profileArn; no one else sends it so
+    A3 a profileArn is the caller's own, of the region the host serves, and there if required
+    A4 content type and target belong to the generation
+    A5 "ide" states its agent mode, opt-out, invocation id, attempt and identity
+
+Source: captured requests of the three client generations; answers recorded by gateways' users.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Protocol
+
+from kiroproxy.simulator import rules, shapes
+from kiroproxy.simulator.grammar import check
+from kiroproxy.simulator.refusals import (
+    ARN_REQUIRED,
+    BAD_BEARER,
+    IMPROPER,
+    NOT_AUTHORIZED,
+    Refusal,
+    Violation,
+    denied,
+    from_violation,
+)
+
+
+class Caller(Protocol):
+    """What is known of a bearer token: its own ARN ("" = any) and whether it is a ksk_ key."""
+
+    @property
+    def profile_arn(self) -> str: ...
+    @property
+    def is_api_key(self) -> bool: ...
+
+
+class State(Protocol):
+    """What the checks need to know of the simulator."""
+
+    region: str  # "" = every region is served
+    require_profile_arn: bool
+
+    def caller(self, token: str) -> Caller | None:
+        """Return the caller of a live token, None for an unknown or expired one."""
+
+    def issued_signature(self, signature: str) -> bool:
+        """Tell whether this simulator made the signature."""
+
+
+def violations(body: dict[str, Any], generation: str = "ide") -> list[str]:
+    """Name everything Kiro would refuse in a generateAssistantResponse body.
+
+    Shape: one line a violation, its rule's number first; empty = accepted. The rules between
+    messages are only looked at when every shape is right. `generation`: "ide", "cli" or "kas".
+    """
+    return [str(found) for found in find(body, generation)]
+
+
+def find(body: dict[str, Any], generation: str = "ide") -> list[Violation]:
+    """As `violations`, but as objects."""
+    misshapen = list(check(shapes.request(generation), body, "body"))
+    if misshapen:
+        return misshapen
+    talk = rules.read(body, generation)
+    return [found for rule in rules.EVERY for found in rule(talk)]
+
+
+def check_request(
+    body: dict[str, Any], headers: Mapping[str, str], state: State, region: str = ""
+) -> Refusal | None:
+    """Decide on a generateAssistantResponse call as Kiro would.
+
+    Shape: header names in lower case; `region` is the one the host serves, "" = state's own.
+    """
+    generation = generation_of(headers)
+    refusal = check_identity(headers) or check_caller(
+        headers, state, body.get("profileArn", ""), region
+    )
+    if refusal:
+        return refusal
+    is_key = headers["authorization"].startswith("Bearer ksk_")
+    if state.require_profile_arn and not is_key and not body.get("profileArn"):
+        return Refusal(400, "ValidationException", ARN_REQUIRED, rule="A3 profileArn missing")
+    found = find(body, generation) or list(_foreign_signatures(body, generation, state))
+    return from_violation(found[0]) if found else None
+
+
+def generation_of(headers: Mapping[str, str]) -> str:
+    """Tell the generation by the target's namespace: "ide", "cli" or "kas"."""
+    target = headers.get("x-amz-target", "")
+    if not target:
+        return "ide"
+    return "kas" if target.startswith("Kiro") else "cli"
+
+
+def check_caller(
+    headers: Mapping[str, str], state: State, arn: object, region: str = ""
+) -> Refusal | None:
+    """A1, A2, A3: the same on every operation that takes a bearer token."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    caller = state.caller(token) if scheme == "Bearer" else None
+    kind = headers.get("tokentype", "")
+    if caller is None:
+        status = 401 if token.startswith("ksk_") and kind == "API_KEY" else 403
+        return denied(BAD_BEARER, "A1 the bearer token is unknown or expired", status)
+    if caller.is_api_key and kind != "API_KEY":
+        rule = "A2 a ksk_ key needs TokenType: API_KEY"
+        return Refusal(400, "ValidationException", ARN_REQUIRED, rule=rule)
+    if caller.is_api_key and arn:
+        return denied(NOT_AUTHORIZED, "A2 a ksk_ key comes without a profileArn")
+    if not caller.is_api_key and kind == "API_KEY":
+        return denied(BAD_BEARER, "A2 TokenType API_KEY with a token that is no ksk_ key")
+    return _check_arn(caller, str(arn or ""), region or state.region)
+
+
+def _check_arn(caller: Caller, arn: str, region: str) -> Refusal | None:
+    if not arn:
+        return None
+    if region and arn.split(":")[3:4] != [region]:
+        rule = f"A3 profileArn {arn} is not of the host's region {region}"
+        return Refusal(400, "ValidationException", IMPROPER, rule=rule)
+    if caller.profile_arn and arn != caller.profile_arn:
+        return denied(NOT_AUTHORIZED, "A3 profileArn belongs to another account")
+    return None
+
+
+_UUID4: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+_IDENTITY: Final = r"KiroIDE-\d+\.\d+\.\d+-[0-9a-f]{64}"
+_IDE_HEADERS: Final = {
+    "content-type": r"application/json",
+    "x-amzn-kiro-agent-mode": r"vibe|spec",
+    "x-amzn-codewhisperer-optout": r"true|false",
+    "amz-sdk-invocation-id": _UUID4,
+    "amz-sdk-request": r"attempt=\d+; max=\d+",
+    "x-amz-user-agent": rf"aws-sdk-js/[\d.]+ {_IDENTITY}",
+    "user-agent": rf"aws-sdk-js/[\d.]+ ua/2\.1 os/\S+ lang/js md/nodejs#[\d.]+ "
+    rf"api/codewhispererstreaming#[\d.]+ m/\S+ {_IDENTITY}",
+}
+_RPC_HEADERS: Final = {
+    "content-type": r"application/x-amz-json-1\.0",
+    "amz-sdk-invocation-id": _UUID4,
+    "amz-sdk-request": r"attempt=\d+; max=\d+.*",
+    "user-agent": r"aws-sdk-(js|rust)/.+",
+}
+
+
+def check_identity(headers: Mapping[str, str]) -> Refusal | None:
+    """A4 and A5 for generateAssistantResponse."""
+    wanted = _IDE_HEADERS if generation_of(headers) == "ide" else _RPC_HEADERS
+    for name, pattern in wanted.items():
+        value = headers.get(name)
+        if value is None or not re.fullmatch(pattern, value):
+            rule = f"{'A4' if name == 'content-type' else 'A5'} header {name}: {value!r}"
+            return Refusal(400, "ValidationException", IMPROPER, rule=rule)
+    return None
+
+
+def _foreign_signatures(body: dict[str, Any], generation: str, state: State) -> Iterator[Violation]:
+    talk = rules.read(body, generation)
+    if talk.model and talk.model.family == "gpt":
+        return
+    for turn in talk.turns:
+        text = turn.message.get("reasoningContent", {}).get("reasoningText")
+        if text is not None and not state.issued_signature(text["signature"]):
+            yield rules.bad_signature(turn.where, "a signature this service did not make")
