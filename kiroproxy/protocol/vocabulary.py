@@ -7,7 +7,7 @@ twice to one class per byte and the transitions are counted by bytes.count, at C
 
 The weights were fitted by least squares to the last vocabulary Anthropic published (the one
 its Python SDK carried until 0.38) over Python, TypeScript, JavaScript, C, JSON, HTML,
-Markdown and prose in thirteen languages; 2 kB pieces come out within 3 to 7 % (Chinese and
+Markdown and prose in ten languages; 2 kB pieces come out within 3 to 7 % (Chinese and
 Vietnamese 10 to 13 %). Claude 4.7 and later use another vocabulary, which splits Latin words
 more and leaves numbers and other scripts alone: the same weights, with words dearer.
 

@@ -1,0 +1,267 @@
+"""Anthropic's server-side web search, performed through Kiro's MCP tool of the same name.
+
+Rules of this file: only a request whose single tool is `web_search_<date>` is taken over; a
+client's own function that happens to be called web_search stays the client's.
+
+Theory of operation. Claude Code turns a search into a request of its own: one server tool,
+one user turn with the query. `detect` recognises it, the server sends `mcp_request` through
+the control plane, `parse_mcp` reads the answer, and `events` writes what the API would have
+streamed: the call, its result, and a text with the snippets, the only part of a result that
+reaches the client's model.
+
+Source: captured side requests of Claude Code 2.0.60, 2.1.197 and 2.1.330; Anthropic's web
+search tool page; Kiro's `tools/call` answers.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from kiroproxy.errors import (
+    GatewayError,
+    Overloaded,
+    PayloadTooLarge,
+    QuotaExhausted,
+    RequestError,
+    Throttled,
+    UpstreamError,
+)
+from kiroproxy.protocol.domains import permits
+from kiroproxy.protocol.mcp import SearchError, SearchResult, SearchResults, mcp_request, parse_mcp
+from kiroproxy.protocol.tokens import count_text
+
+__all__ = [
+    "SearchError",
+    "SearchResult",
+    "SearchResults",
+    "WebSearch",
+    "detect",
+    "events",
+    "failure_of",
+    "filtered",
+    "mcp_request",
+    "parse_mcp",
+]
+
+_SERVER_TOOL = re.compile(r"web_search_\d{8}")
+_PREFIX = "Perform a web search for the query: "
+# The limit of Kiro's own tool schema; one more answers JSON-RPC -32602.
+_QUERY_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class WebSearch:
+    """What one request wants searched. Domains are as the client wrote them."""
+
+    query: str
+    max_uses: int | None = None
+    allowed_domains: tuple[str, ...] = ()
+    blocked_domains: tuple[str, ...] = ()
+
+    @property
+    def refusal(self) -> SearchError | None:
+        """Why Kiro need not be asked at all."""
+        if not self.query:
+            return SearchError("invalid_tool_input", "no user text to search for")
+        if self.max_uses is not None and self.max_uses < 1:
+            return SearchError("max_uses_exceeded")
+        return None
+
+
+def detect(body: dict[str, Any]) -> WebSearch | None:
+    """Return the search a request consists of, or None when it is any other request."""
+    tools = body.get("tools")
+    if not isinstance(tools, list) or len(tools) != 1 or not isinstance(tools[0], dict):
+        return None
+    tool = tools[0]
+    kind = tool.get("type")
+    if not isinstance(kind, str) or not _SERVER_TOOL.fullmatch(kind):
+        return None
+    choice = body.get("tool_choice")
+    if isinstance(choice, dict) and choice.get("type") == "none":
+        return None
+    uses = tool.get("max_uses")
+    return WebSearch(
+        query=_query(body.get("messages")),
+        max_uses=uses if isinstance(uses, int) and not isinstance(uses, bool) else None,
+        allowed_domains=_strings(tool.get("allowed_domains")),
+        blocked_domains=_strings(tool.get("blocked_domains")),
+    )
+
+
+def failure_of(error: GatewayError) -> SearchError:
+    """Return the failure to report for a search that could not even be sent."""
+    if isinstance(error, (Throttled, QuotaExhausted, Overloaded)):
+        return SearchError("too_many_requests", error.detail)
+    if isinstance(error, PayloadTooLarge):
+        return SearchError("request_too_large", error.detail)
+    if isinstance(error, RequestError) or (
+        isinstance(error, UpstreamError) and error.kind == "invalid_request_error"
+    ):
+        return SearchError("invalid_tool_input", error.detail)
+    return SearchError("unavailable", error.detail)
+
+
+def filtered(search: WebSearch, found: SearchResults) -> SearchResults:
+    """Return only the pages the client's domain lists let through.
+
+    Kiro's tool takes a query and nothing else, so the lists are applied here.
+    """
+    test = permits(search.allowed_domains, search.blocked_domains)
+    return SearchResults(tuple(page for page in found.pages if test(page.url)))
+
+
+def events(
+    search: WebSearch,
+    found: SearchResults | SearchError,
+    message_id: str,
+    model: str,
+    input_tokens: int,
+) -> bytes:
+    """Return the whole answer as server-sent events, domain lists applied."""
+    if isinstance(found, SearchResults):
+        found = filtered(search, found)
+    parts = list(_summary(search.query, found))
+    usage = {
+        "input_tokens": input_tokens,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+    }
+    message: dict[str, object] = {
+        "id": message_id,
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": usage | {"output_tokens": 1},
+    }
+    final = usage | {
+        "output_tokens": max(1, count_text(search.query + "".join(parts), model)),
+        # A search that failed is not a search performed.
+        "server_tool_use": {"web_search_requests": int(isinstance(found, SearchResults))},
+    }
+    call_id = "srvtoolu_" + message_id.removeprefix("msg_")
+    return b"".join(
+        (
+            _event("message_start", message=message),
+            *_call(call_id, search.query),
+            *_result(call_id, found),
+            *_text(parts),
+            _event(
+                "message_delta",
+                delta={"stop_reason": "end_turn", "stop_sequence": None},
+                usage=final,
+            ),
+            _event("message_stop"),
+        )
+    )
+
+
+# -- the query ---------------------------------------------------------------------------
+
+
+def _query(messages: object) -> str:
+    """Return what the last user turn asks for, short enough for Kiro."""
+    texts = _last_user_texts(messages)
+    marked = [text for text in texts if text.startswith(_PREFIX)]
+    # Clients put reminders beside the prompt; they are not part of what is looked for.
+    plain = [text for text in texts if not text.startswith("<system-reminder>")]
+    chosen = marked[-1].removeprefix(_PREFIX) if marked else " ".join(plain or texts)
+    return _cut(" ".join(chosen.split()))
+
+
+def _last_user_texts(messages: object) -> list[str]:
+    for message in reversed(messages if isinstance(messages, list) else []):
+        if not isinstance(message, dict) or message.get("role") != "user":
+            continue
+        content = message.get("content")
+        if isinstance(content, str):
+            return [content.strip()]
+        blocks = content if isinstance(content, list) else []
+        return [
+            block["text"].strip()
+            for block in blocks
+            if isinstance(block, dict)
+            and block.get("type") == "text"
+            and isinstance(block.get("text"), str)
+        ]
+    return []
+
+
+def _cut(text: str) -> str:
+    """Shorten to the limit, at a word's end where the text has any."""
+    if len(text) <= _QUERY_CHARS:
+        return text
+    head, space, _ = text[: _QUERY_CHARS + 1].rpartition(" ")
+    # A script without spaces, or one very long word: no boundary worth half the query.
+    return head if space and len(head) > _QUERY_CHARS // 2 else text[:_QUERY_CHARS]
+
+
+def _strings(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        return ()
+    return tuple(item.strip() for item in value if isinstance(item, str) and item.strip())
+
+
+# -- events ------------------------------------------------------------------------------
+
+
+def _event(kind: str, **members: object) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps({"type": kind} | members))
+
+
+def _call(call_id: str, query: str) -> Iterator[bytes]:
+    block = {"type": "server_tool_use", "id": call_id, "name": "web_search", "input": {}}
+    yield _event("content_block_start", index=0, content_block=block)
+    # Claude Code reads the input from deltas only.
+    delta = {"type": "input_json_delta", "partial_json": orjson.dumps({"query": query}).decode()}
+    yield _event("content_block_delta", index=0, delta=delta)
+    yield _event("content_block_stop", index=0)
+
+
+def _result(call_id: str, found: SearchResults | SearchError) -> Iterator[bytes]:
+    content: object
+    if isinstance(found, SearchError):
+        content = {"type": "web_search_tool_result_error", "error_code": found.code}
+    else:
+        content = [
+            {
+                "type": "web_search_result",
+                "url": page.url,
+                "title": page.title,
+                "encrypted_content": page.snippet,
+                "page_age": page.page_age or None,
+            }
+            for page in found.pages
+        ]
+    block = {"type": "web_search_tool_result", "tool_use_id": call_id, "content": content}
+    yield _event("content_block_start", index=1, content_block=block)
+    yield _event("content_block_stop", index=1)
+
+
+def _text(parts: list[str]) -> Iterator[bytes]:
+    yield _event("content_block_start", index=2, content_block={"type": "text", "text": ""})
+    for part in parts:
+        yield _event("content_block_delta", index=2, delta={"type": "text_delta", "text": part})
+    yield _event("content_block_stop", index=2)
+
+
+def _summary(query: str, found: SearchResults | SearchError) -> Iterator[str]:
+    """Yield the text of the answer, one piece a page."""
+    if isinstance(found, SearchError):
+        yield f'The web search for "{query}" failed: {found.code}.'
+        return
+    if not found.pages:
+        yield f'The web search for "{query}" found no pages.'
+        return
+    yield f'Web search results for "{query}":'
+    for number, page in enumerate(found.pages, 1):
+        age = f" ({page.page_age})" if page.page_age else ""
+        yield f"\n\n{number}. {page.title}{age}\n{page.url}"
+        if page.snippet:
+            yield f"\n{page.snippet}"
