@@ -17,7 +17,7 @@ reports about Kiro disagree, the stricter one is taken if a careful caller can s
     R14 a tool description is not blank
     R15 no empty key in a tool's input
     R16 tool-use ids: the pattern is shape S6
-    R18 replayed reasoning carries a signature (that it is genuine, `validation` checks)
+    R18 replayed reasoning carries the signature that was issued for exactly its text
     R19 only currentMessage declares tools
     R23 images are of a known format and are what they say
     R24 no document name twice in a message
@@ -36,6 +36,7 @@ from typing import Any, Final
 from kiroproxy.simulator.catalogue import DEFAULT_MODEL, MODELS, Model
 from kiroproxy.simulator.refusals import Violation
 from kiroproxy.simulator.shapes import IMAGE_FORMATS
+from kiroproxy.simulator.signing import is_genuine
 
 _HISTORY: Final = "conversationState.history"
 _CURRENT: Final = "conversationState.currentMessage"
@@ -221,17 +222,29 @@ def _has_empty_key(value: Any) -> bool:
 
 
 def signatures(talk: Conversation) -> Iterator[Violation]:
-    """R18, as far as the body alone tells; GPT's signatures are not looked at."""
+    """R18: some signature is there; GPT's are not looked at."""
+    for where, replayed in _replayed(talk):
+        if not replayed.get("signature"):
+            yield _bad_signature(where, "no signature")
+
+
+def genuineness(talk: Conversation) -> Iterator[Violation]:
+    """R18: the signature is this service's own. Not in EVERY, as no body made by hand has one."""
+    for where, replayed in _replayed(talk):
+        if not is_genuine(replayed["signature"], replayed["text"]):
+            yield _bad_signature(where, "the signature is foreign, or of another text")
+
+
+def _replayed(talk: Conversation) -> Iterator[tuple[str, dict[str, Any]]]:
     if talk.model and talk.model.family == "gpt":
         return
     for turn in talk.turns:
         text = turn.message.get("reasoningContent", {}).get("reasoningText")
-        if text is not None and not text.get("signature"):
-            yield bad_signature(turn.where, "no signature")
+        if text is not None:
+            yield turn.where, text
 
 
-def bad_signature(where: str, what: str) -> Violation:
-    """Say that replayed reasoning is not Kiro's own."""
+def _bad_signature(where: str, what: str) -> Violation:
     message = "Invalid `signature` in `thinking` block"
     return Violation("R18", where, what, "THINKING_SIGNATURE_INVALID", message)
 
@@ -348,4 +361,4 @@ EVERY: Final[tuple[Callable[[Conversation], Iterator[Violation]], ...]] = (
     size,
 )
 
-__all__ = ["EVERY", "Conversation", "bad_signature", "estimate_tokens", "read"]
+__all__ = ["EVERY", "Conversation", "estimate_tokens", "read"]

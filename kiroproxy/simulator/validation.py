@@ -13,7 +13,7 @@ Source: captured requests of the three client generations; answers recorded by g
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from kiroproxy.simulator import rules, shapes
@@ -47,9 +47,6 @@ class State(Protocol):
 
     def caller(self, token: str) -> Caller | None:
         """Return the caller of a live token, None for an unknown or expired one."""
-
-    def issued_signature(self, signature: str) -> bool:
-        """Tell whether this simulator made the signature."""
 
 
 def violations(body: dict[str, Any], generation: str = "ide") -> list[str]:
@@ -86,7 +83,8 @@ def check_request(
     is_key = headers["authorization"].startswith("Bearer ksk_")
     if state.require_profile_arn and not is_key and not body.get("profileArn"):
         return Refusal(400, "ValidationException", ARN_REQUIRED, rule="A3 profileArn missing")
-    found = find(body, generation) or list(_foreign_signatures(body, generation, state))
+    found = find(body, generation)
+    found = found or list(rules.genuineness(rules.read(body, generation)))
     return from_violation(found[0]) if found else None
 
 
@@ -158,13 +156,3 @@ def check_identity(headers: Mapping[str, str]) -> Refusal | None:
             rule = f"{'A4' if name == 'content-type' else 'A5'} header {name}: {value!r}"
             return Refusal(400, "ValidationException", IMPROPER, rule=rule)
     return None
-
-
-def _foreign_signatures(body: dict[str, Any], generation: str, state: State) -> Iterator[Violation]:
-    talk = rules.read(body, generation)
-    if talk.model and talk.model.family == "gpt":
-        return
-    for turn in talk.turns:
-        text = turn.message.get("reasoningContent", {}).get("reasoningText")
-        if text is not None and not state.issued_signature(text["signature"]):
-            yield rules.bad_signature(turn.where, "a signature this service did not make")

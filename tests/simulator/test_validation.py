@@ -11,6 +11,7 @@ import pytest
 from kiroproxy.simulator import validation
 from kiroproxy.simulator.catalogue import MODELS
 from kiroproxy.simulator.refusals import from_violation
+from kiroproxy.simulator.signing import sign
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"\0" * 20).decode()
 JPEG = base64.b64encode(b"\xff\xd8\xff\xe0" + b"\0" * 20).decode()
@@ -144,7 +145,7 @@ REFUSED: list[tuple[str, str | None, Any]] = [
     ("R3", None, body(user(), user(), assistant())),
     ("R3", None, body(user(), assistant(), assistant())),
     ("R4", None, body(user())),
-    ("R5", "TOOL_USE_RESULT_MISMATCH", 
+    ("R5", "TOOL_USE_RESULT_MISMATCH",
      body(user(), assistant("", toolUses=[use()]), current=user(**context(tools=[tool()])))),
     ("R5", "TOOL_USE_RESULT_MISMATCH", tool_round(results=[result(), result("t2")])),
     ("R5", "TOOL_USE_RESULT_MISMATCH", tool_round(uses=[use(), use("t2")])),
@@ -223,7 +224,7 @@ ACCEPTED: dict[str, Any] = {
         properties={"a": {"anyOf": [{"type": "string"}, {"type": "null"}]}}
     ),
     "a description left out": body(current=user(**context(tools=[UNDESCRIBED]))),
-    "signed reasoning": reasoning(signature="c2ln"),
+    "signed reasoning": reasoning(signature="anything"),
     "opus thinking": fields(
         "claude-opus-5",
         thinking={"type": "adaptive", "display": "summarized"},
@@ -291,13 +292,9 @@ class Gate:
     region: str = "us-east-1"
     require_profile_arn: bool = False
     callers: dict[str, Someone] = field(default_factory=lambda: {"good": Someone()})
-    signatures: set[str] = field(default_factory=set)
 
     def caller(self, token: str) -> Someone | None:
         return self.callers.get(token)
-
-    def issued_signature(self, signature: str) -> bool:
-        return signature in self.signatures
 
 
 IDENTITY = "KiroIDE-0.11.107-" + "a" * 64
@@ -367,12 +364,17 @@ def test_credentials_and_profiles_must_fit(headers, arn, status, message):
     assert (refusal.message if refusal else "").startswith(message)
 
 
-def test_only_signatures_it_made_itself_are_accepted_and_gpt_is_not_asked():
-    gate = Gate(signatures={"mine"})
-    assert validation.check_request(reasoning(signature="mine"), HEADERS, gate) is None
-    refusal = validation.check_request(reasoning(signature="theirs"), HEADERS, gate)
-    assert refusal and refusal.reason == "THINKING_SIGNATURE_INVALID"
+@pytest.mark.parametrize(
+    ("signature", "status"), [(sign("hm"), 0), (sign("ha"), 400), ("c2ln", 400), ("ü", 400)]
+)
+def test_only_its_own_signature_of_the_same_text_is_accepted(signature, status):
+    refusal = validation.check_request(reasoning(signature=signature), HEADERS, Gate())
+    assert (refusal.status if refusal else 0) == status
+    assert not refusal or refusal.reason == "THINKING_SIGNATURE_INVALID"
+
+
+def test_gpt_reasoning_is_not_asked_for_a_signature():
     foreign = reasoning(signature="theirs")
     current = foreign["conversationState"]["currentMessage"]["userInputMessage"]
     current["modelId"] = "gpt-5.6-sol"
-    assert validation.check_request(foreign, HEADERS, gate) is None
+    assert validation.check_request(foreign, HEADERS, Gate()) is None
