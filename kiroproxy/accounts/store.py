@@ -1,0 +1,378 @@
+"""credentials.json: the only reader and the only writer of it.
+
+Rules of this file: every write re-reads the file inside the lock and changes only what it was
+asked to, so that what the IDE, another worker or a person wrote meanwhile survives. A value that
+could not be written is kept and written with the next chance; it is never dropped silently.
+Blocking: call from a thread when an event loop runs.
+
+Theory of operation. `load` finishes or clears what a killed writer left, tightens the mode,
+gives missing ids and machine ids and writes them down, once: from then on a rotated token no
+longer changes the machine id. `update` is compare-and-set on the refresh token: if somebody put
+another one there, that one stays. A failed write leaves its changes in `_unsaved`, laid over
+every later reading until they are written or the file's token is no longer the one they replace.
+
+Source: the credentials.json contract in README.md.
+"""
+
+import contextlib
+import errno
+import logging
+import os
+import stat
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kiroproxy.accounts.credential import Credential, derived_machine_id, parse
+from kiroproxy.accounts.document import Document, Entry
+from kiroproxy.accounts.fields import is_cut
+from kiroproxy.accounts.lock import FileLock
+from kiroproxy.accounts.replacement import finish_interrupted, replace_file
+from kiroproxy.config import Config, normal_machine_id
+from kiroproxy.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+# A write takes milliseconds; whoever holds the lock longer is stopped or on a dead disk.
+_LOCK_TIMEOUT_S = 10.0
+_Signature = tuple[int, int, int]
+
+
+class NotSaved(ConfigError):
+    """A change that is valid in memory and not on disk; `credential` holds it."""
+
+    def __init__(self, fault: ConfigError, credential: Credential) -> None:
+        self.credential = credential
+        super().__init__(
+            fault.reason, file=fault.file, line=fault.line, key=fault.key, remedy=fault.remedy
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Unsaved:
+    replaced: object  # the refreshToken that stood in the file; another one there wins
+    changes: Mapping[str, Any]
+
+
+class Store:
+    """The credentials of one file, plus the one that KIRO_API_KEY holds in memory.
+
+    Shape: `faults` say which credentials of the last load cannot be used and why; `warnings`
+    is everything else the operator should know.
+    """
+
+    def __init__(self, path: Path, config: Config) -> None:
+        self.path = path
+        self.config = config
+        self.faults: list[ConfigError] = []
+        self.warnings: list[str] = []
+        self._thread_lock = threading.Lock()
+        self._known: dict[int, Entry] = {}  # as last read: outlives an unreadable file
+        self._unsaved: dict[int, _Unsaved] = {}
+        self._signature: _Signature | None = None
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def load(self) -> list[Credential]:
+        """Read everything; a missing file holds nothing. Raises: ConfigError — not readable."""
+        self.faults, self.warnings = [], []
+        document = self._load_and_repair()
+        credentials = self._credentials_of(document) if document else []
+        if document and document.has_comments:
+            self.warnings.append(f"{self.path}: // comments are lost when a token is written back")
+        own = self._from_environment()
+        if own and all(own.kiro_api_key != other.kiro_api_key for other in credentials):
+            credentials.append(own)
+        return credentials
+
+    def reload_one(self, id: int) -> Credential | None:
+        """Read one credential again, None if it is gone. Raises: ConfigError — not readable."""
+        if id == 0:
+            return self._from_environment()
+        with self._thread_lock:
+            document = self._read()
+            entry = document.find(id) if document else None
+            return self._parsed(entry) if entry else None
+
+    def has_changed(self) -> bool:
+        """Say whether somebody else wrote the file since it was last read. Cost: one stat."""
+        return self._signature_now() != self._signature
+
+    # -- writing ---------------------------------------------------------------------------
+
+    def update(
+        self, id: int, changes: Mapping[str, Any], *, replacing: str | None = None
+    ) -> Credential:
+        """Write fields of one credential, keyed by wire name; None removes a field.
+
+        Shape: returns what the file holds afterwards. If `replacing` is given and the file's
+        refreshToken is another one, nothing is written: compare what comes back.
+        Raises: NotSaved — in memory only; it is tried again with the next write.
+        """
+        fault: ConfigError
+        try:
+            with self._transaction() as document:
+                entry = document.find(id)
+                if entry is None:
+                    raise self._fault(f"holds no credential {id}", "")
+                if replacing is not None and _text(entry, "refreshToken") != replacing:
+                    return self._parsed(entry)
+                _apply(entry, changes)
+                document.is_changed = True
+            return self._parsed(entry)
+        except ConfigError as found:
+            fault = found
+        except OSError as found:
+            fault = self._write_fault(found)
+        if id not in self._known:
+            raise fault
+        raise NotSaved(fault, self._keep_unsaved(id, changes)) from fault
+
+    def save_unsaved(self) -> bool:
+        """Try again what could not be written; True when nothing is left in memory only."""
+        if self._unsaved:
+            with contextlib.suppress(ConfigError, OSError), self._transaction():
+                pass
+        return not self._unsaved
+
+    def add(self, fields: Mapping[str, Any]) -> Credential:
+        """Append a credential. Raises: ConfigError — unusable, known already, or not written."""
+        entry: Entry = {key: value for key, value in fields.items() if key != "id"}
+        parsed = parse(entry, self.config, id=0)
+        if parsed.faults:
+            raise parsed.faults[0]
+        entry.setdefault("machineId", parsed.credential.machine_id)
+        try:
+            with self._transaction() as document:
+                for secret in ("refreshToken", "kiroApiKey"):
+                    if entry.get(secret) in {e.get(secret) for _, e in document.objects()} - {None}:
+                        raise ConfigError("is already here", file=str(self.path), key=secret)
+                document.add(entry)
+        except OSError as found:
+            raise self._write_fault(found) from found
+        return self._parsed(entry)
+
+    def remove(self, id: int) -> None:
+        """Delete a credential. Raises: ConfigError — not written."""
+        try:
+            with self._transaction() as document:
+                document.remove(id)
+                self._unsaved.pop(id, None)
+        except OSError as found:
+            raise self._write_fault(found) from found
+
+    def refresh_lock(self, id: int) -> FileLock:
+        """Return the lock under which one process at a time renews a credential."""
+        target = self._target()
+        return FileLock(target.with_name(f".{target.name}.{id}.lock"))
+
+    # -- one file, read and replaced -------------------------------------------------------
+
+    def _target(self) -> Path:
+        """Follow symlinks: a rename would replace the link and leave its target stale."""
+        return self.path.resolve()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Document]:
+        """Read inside the lock, yield, write if `is_changed`. Raises: ConfigError, OSError."""
+        target = self._target()
+        with self._thread_lock:
+            lock = FileLock(target.with_name(f".{target.name}.lock"))
+            if not lock.acquire(_LOCK_TIMEOUT_S):
+                raise self._fault("is locked by another process", f"See who holds {lock.path}")
+            try:
+                finish_interrupted(target, self._is_whole)
+                document = self._read() or Document("", str(self.path))
+                yield document
+                if document.is_changed:
+                    replace_file(target, document.dump())
+                    self._signature = self._signature_now()
+                    self._forget_saved(document)
+                self._remember(document)
+            finally:
+                lock.release()
+
+    def _load_and_repair(self) -> Document | None:
+        if self._signature_now() is None:
+            self._signature = None
+            return None
+        self._tighten_mode()
+        document: Document | None = None
+        try:
+            with self._transaction() as document:
+                pass
+        except OSError as fault:
+            self.warnings.append(str(self._write_fault(fault)))
+            with self._thread_lock:
+                document = document or self._read()
+        if document:
+            self.warnings += map(str, document.repairs)
+        return document
+
+    def _read(self) -> Document | None:
+        """Read, complete ids and machine ids, lay over what is unsaved. None: no file."""
+        signature = self._signature_now()
+        try:
+            text = self._target().read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except IsADirectoryError:
+            remedy = "Docker makes one where a mounted file is missing: create the file first"
+            raise self._fault("is a directory", remedy) from None
+        except (OSError, UnicodeDecodeError) as fault:
+            raise self._fault(f"cannot be read ({_reason(fault)})", "") from fault
+        document = Document(text, str(self.path))
+        for _, entry in document.objects():
+            self._complete(document, entry)
+        self._lay_over(document)
+        self._signature = signature
+        self._remember(document)
+        return document
+
+    def _complete(self, document: Document, entry: Entry) -> None:
+        """Give an entry a machine id that outlives its present refresh token."""
+        if _has_machine_id(entry) or self.config.machine_id:
+            return
+        known = self._known.get(entry["id"], {})
+        token = _text(entry, "refreshToken")
+        if _has_machine_id(known):  # the IDE rewrote the file without our field
+            machine_id = _text(known, "machineId")
+        else:
+            machine_id = derived_machine_id(
+                "" if is_cut(token) else token, _text(entry, "kiroApiKey")
+            )
+        if machine_id:
+            entry["machineId"] = machine_id
+            document.is_changed = True
+
+    def _lay_over(self, document: Document) -> None:
+        for id, unsaved in list(self._unsaved.items()):
+            entry = document.find(id)
+            if entry is None:  # perhaps the file comes back; the token must not be lost for that
+                continue
+            if entry.get("refreshToken") != unsaved.replaced:
+                log.warning("credential #%d: %s holds a newer token", id, self.path)
+                del self._unsaved[id]
+                continue
+            _apply(entry, unsaved.changes)
+            document.is_changed = True
+
+    def _keep_unsaved(self, id: int, changes: Mapping[str, Any]) -> Credential:
+        with self._thread_lock:
+            earlier = self._unsaved.get(id)
+            entry = dict(self._known[id])
+            replaced = earlier.replaced if earlier else entry.get("refreshToken")
+            self._unsaved[id] = _Unsaved(
+                replaced, {**(earlier.changes if earlier else {}), **changes}
+            )
+            _apply(entry, self._unsaved[id].changes)
+            return self._parsed(entry)
+
+    def _forget_saved(self, document: Document) -> None:
+        for _, entry in document.objects():
+            self._unsaved.pop(entry["id"], None)  # reading laid it over, or dropped it
+
+    def _remember(self, document: Document) -> None:
+        self._known |= {entry["id"]: dict(entry) for _, entry in document.objects()}
+
+    # -- what an entry means ---------------------------------------------------------------
+
+    def _credentials_of(self, document: Document) -> list[Credential]:
+        credentials: list[Credential] = []
+        seen: dict[str, int] = {}
+        for position, value in enumerate(document.entries):
+            if not isinstance(value, dict):
+                self.faults.append(document.fault(position, "", "is not an object", "Write { }"))
+                continue
+            parsed = parse(value, self.config, id=value["id"])
+            credential, faults = parsed.credential, list(parsed.faults)
+            secret = credential.refresh_token or credential.kiro_api_key
+            first = seen.setdefault(secret, credential.id)
+            if secret and first != credential.id:
+                # Two owners of one token would rotate it away from each other.
+                key = "refreshToken" if credential.refresh_token else "kiroApiKey"
+                faults.append(ConfigError(f"is the same as credential {first}'s", key=key))
+                credential = replace(credential, fault=f"{key} {faults[-1].reason}")
+            self.faults += [document.fault(position, f.key, f.reason, f.remedy) for f in faults]
+            for found in parsed.warnings:
+                warning = document.fault(position, found.key, found.reason, found.remedy)
+                self.warnings.append(str(warning))
+            credentials.append(credential)
+        return credentials
+
+    def _parsed(self, entry: Entry) -> Credential:
+        return parse(entry, self.config, id=entry["id"]).credential
+
+    def _from_environment(self) -> Credential | None:
+        key = self.config.kiro_api_key
+        return parse({"kiroApiKey": key}, self.config, id=0).credential if key else None
+
+    # -- the file itself -------------------------------------------------------------------
+
+    def _signature_now(self) -> _Signature | None:
+        try:
+            found = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as fault:
+            raise self._fault(f"cannot be read ({_reason(fault)})", "") from fault
+        return found.st_mtime_ns, found.st_size, found.st_ino
+
+    def _tighten_mode(self) -> None:
+        target = self._target()
+        mode = stat.S_IMODE(target.stat().st_mode)
+        if not mode & 0o077 or target.is_dir():
+            return
+        done = "it is 0600 now"
+        try:
+            target.chmod(0o600)
+        except OSError as fault:
+            done = f"and that cannot be changed ({_reason(fault)}); run: chmod 600 {target}"
+        self.warnings.append(f"{self.path}: other users could read it (mode {mode:04o}); {done}")
+
+    def _is_whole(self, data: bytes) -> bool:
+        try:
+            return bool(Document(data.decode(), str(self.path)).entries)
+        except (ConfigError, UnicodeDecodeError):
+            return False
+
+    def _fault(self, reason: str, remedy: str) -> ConfigError:
+        return ConfigError(reason, file=str(self.path), remedy=remedy)
+
+    def _write_fault(self, fault: OSError) -> ConfigError:
+        directory = self._target().parent
+        remedies = {
+            errno.EBUSY: "It is a mount of its own: mount the directory it is in instead",
+            errno.ENOSPC: f"Free some space in {directory}",
+            errno.EDQUOT: f"Free some space in {directory}",
+        }
+        remedy = remedies.get(
+            fault.errno or 0, f"Make {directory} writable for user {os.geteuid()}"
+        )
+        return self._fault(f"cannot be written ({_reason(fault)})", remedy)
+
+
+def _apply(entry: Entry, changes: Mapping[str, Any]) -> None:
+    for key, value in changes.items():
+        if value is None:
+            entry.pop(key, None)
+        else:
+            entry[key] = value
+
+
+def _text(entry: Entry, key: str) -> str:
+    value = entry.get(key)
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _has_machine_id(entry: Entry) -> bool:
+    try:
+        return bool(normal_machine_id(_text(entry, "machineId")))
+    except ValueError:
+        return False
+
+
+def _reason(fault: Exception) -> str:
+    return getattr(fault, "strerror", None) or str(fault)
