@@ -1,0 +1,321 @@
+"""One Anthropic Messages request as one Kiro `generateAssistantResponse` body.
+
+Rules of this file: pure; ids come in as an argument. The client's prompt is passed on as it is:
+nothing is added but what a parameter of the request asks for. The body is built once; a retry
+on another credential only splices another profile ARN into it.
+
+Theory of operation: `parse_body` reads JSON, `convert` validates the outer shape, folds the
+messages (`turns`, `history`), declares the tools (`tools`), plans the thinking (`reasoning`), and puts
+the system prompt in front of the first user message, where it stays for the whole conversation
+and keeps Kiro's prompt cache warm.
+
+Source: Kiro's GenerateAssistantResponse as its IDE sends it; Anthropic's error texts, which
+clients match on.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from kiroproxy.errors import RequestError
+from kiroproxy.protocol import conversation, reasoning
+from kiroproxy.protocol.content import as_json
+from kiroproxy.protocol.history import Writer, pair
+from kiroproxy.protocol.models import Catalogue, Model, Resolved
+from kiroproxy.protocol.tokens import count_request
+from kiroproxy.protocol.tools import Toolbox
+from kiroproxy.protocol.turns import AssistantTurn, Turn, fold
+from kiroproxy.protocol.websearch import WebSearch, detect
+
+# A local estimate may be off by a third; beyond this factor Kiro could only refuse.
+OVERFLOW_FACTOR = 1.5
+BILLING_HEADER = "x-anthropic-billing-header:"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything the rest of the gateway needs to know about one request.
+
+    Shape: `tool_names` maps wire names to the client's, only where they differ.
+    """
+
+    requested_model: str
+    model: Model
+    stream: bool
+    split_tags: bool
+    drop_thinking: bool
+    tool_names: dict[str, str]
+    stop_sequences: tuple[str, ...]
+    max_tokens: int
+    input_tokens: int
+    context_window: int
+    conversation_id: str
+    wants_web_search: WebSearch | None
+    _open: bytes  # the JSON body without its closing brace
+    _parts: dict[str, Any] | None = None  # what _open was made of, if reasoning is replayed
+
+    def body(self, profile_arn: str | None) -> bytes:
+        """Return the body for a credential. Cost: one concatenation."""
+        if not profile_arn:
+            return self._open + b"}"
+        return b"".join((self._open, b',"profileArn":', orjson.dumps(profile_arn), b"}"))
+
+    def without_reasoning(self) -> "Plan | None":
+        """Return the same request without replayed reasoning; None when it holds none."""
+        if self._parts is None:
+            return None
+        state = self._parts["conversationState"]
+        history = [_without_reasoning(entry) for entry in state["history"]]
+        parts = {**self._parts, "conversationState": {**state, "history": history}}
+        facts = {name: getattr(self, name) for name in self.__slots__ if name[0] != "_"}
+        return Plan(**facts, _open=_encode(parts)[:-1])
+
+
+def _without_reasoning(entry: dict[str, Any]) -> dict[str, Any]:
+    message = entry.get("assistantResponseMessage")
+    if message is None or "reasoningContent" not in message:
+        return entry
+    kept = {key: value for key, value in message.items() if key != "reasoningContent"}
+    return {"assistantResponseMessage": kept}
+
+
+# -- reading -------------------------------------------------------------------------------
+
+
+def parse_body(raw: bytes) -> dict[str, Any]:
+    """Read a request body.
+
+    Clients cut strings between the halves of a surrogate pair, and JavaScript writes such
+    halves as escapes; they are read and replaced, as is NUL, which no prompt can hold.
+    Raises: RequestError — not JSON, with line and column; not an object.
+    """
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        body = _parse_leniently(raw, error)
+    if not isinstance(body, dict):
+        raise RequestError("Input should be a valid dictionary")
+    return well_formed(body) if b"\\u0000" in raw else body
+
+
+def _parse_leniently(raw: bytes, refusal: orjson.JSONDecodeError) -> Any:
+    fault = RequestError(
+        "The request body is not valid JSON: "
+        f"{refusal.msg}: line {refusal.lineno} column {refusal.colno}"
+    )
+    # The second reader is for lone surrogates, raw control characters and a byte order mark;
+    # it must not turn deep nesting into a crash or accept NaN.
+    if refusal.msg.startswith("depth limit"):
+        raise fault
+    try:
+        text = raw.decode("utf-8-sig")
+        return well_formed(json.loads(text, strict=False, parse_constant=_refuse_constant))
+    except (ValueError, RecursionError):
+        raise fault from refusal
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+def well_formed(value: Any) -> Any:
+    """Replace what cannot be written as JSON for Kiro: lone surrogates, NUL, huge numbers."""
+    if isinstance(value, str):
+        if "\x00" in value:
+            value = value.replace("\x00", "\N{SYMBOL FOR NULL}")
+        # A pair written as two escapes arrives joined or split; utf-16 joins what belongs
+        # together and replaces what does not.
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, dict):
+        return {well_formed(key): well_formed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [well_formed(item) for item in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return float(value) if abs(value) < 10**308 else str(value)
+    return value
+
+
+# -- converting ------------------------------------------------------------------------------
+
+
+def convert(
+    body: dict[str, Any],
+    *,
+    catalogue: Catalogue,
+    ids: Callable[[], str],
+    session_id: str = "",
+) -> Plan:
+    """Translate a request.
+
+    Shape: `session_id` is the client's own (`x-claude-code-session-id`), "" if it sent none;
+    `ids` makes a UUID and is asked only for a conversation without any recognisable beginning.
+    Raises: RequestError (NotFound for the model) — with the words of Anthropic's API.
+    """
+    try:
+        return _convert(body, catalogue, ids, session_id)
+    except orjson.JSONEncodeError:
+        # Only a body that `parse_body` did not read can hold unwritable strings.
+        return _convert(well_formed(body), catalogue, ids, session_id)
+
+
+def _convert(
+    body: dict[str, Any], catalogue: Catalogue, ids: Callable[[], str], session_id: str
+) -> Plan:
+    _validate(body)
+    resolved = catalogue.resolve(body["model"])
+    model = resolved.model
+    tokens = count_request(body)
+    if tokens > model.context_window * OVERFLOW_FACTOR:
+        raise RequestError(f"prompt is too long: {tokens} tokens > {model.context_window} maximum")
+    thought = reasoning.plan(body, model, suffix=resolved.thinking_suffix)
+    conversation_id = conversation.conversation_id(body, session_id, ids)
+    state, toolbox = _state(body, resolved, thought, conversation_id)
+    parts = {"conversationState": state}
+    if thought.fields:
+        parts["additionalModelRequestFields"] = thought.fields
+    replays = any("reasoningContent" in _message(entry) for entry in state.get("history", ()))
+    return Plan(
+        requested_model=body["model"],
+        model=model,
+        stream=body.get("stream") is True,
+        split_tags=thought.split_tags,
+        drop_thinking=thought.drop_thinking,
+        tool_names=toolbox.renamed,
+        stop_sequences=_stop_sequences(body),
+        max_tokens=body["max_tokens"],
+        input_tokens=tokens,
+        context_window=model.context_window,
+        conversation_id=conversation_id,
+        wants_web_search=detect(body),
+        _open=_encode(parts)[:-1],
+        _parts=parts if replays else None,
+    )
+
+
+def _state(
+    body: dict[str, Any], resolved: Resolved, thought: reasoning.Reasoning, conversation_id: str
+) -> tuple[dict[str, Any], Toolbox]:
+    messages = body["messages"]
+    toolbox = Toolbox(body, messages)
+    found = fold(messages, keep_reasoning=resolved.model.native_thinking)
+    pair(found)
+    for turn in found:
+        for call in turn.calls if isinstance(turn, AssistantTurn) else ():
+            toolbox.use(call.name)
+    demands = [toolbox.choice.instruction(toolbox), _format_instruction(body)]
+    specifications = toolbox.specifications()
+    system = "\n\n".join(
+        text for text in (thought.tags, _system(body.get("system")), toolbox.documentation) if text
+    )
+    entries = _entries(found, Writer(toolbox, resolved.model.id), system, demands)
+    current = entries.pop()
+    if specifications:
+        context = current["userInputMessage"].setdefault("userInputMessageContext", {})
+        context["tools"] = specifications
+    state = {
+        "agentContinuationId": conversation.continuation_id(conversation_id, messages),
+        "agentTaskType": "vibe",
+        "chatTriggerType": "MANUAL",
+        "conversationId": conversation_id,
+        "currentMessage": current,
+    }
+    return {**state, "history": entries} if entries else state, toolbox
+
+
+def _entries(
+    found: list[Turn], writer: Writer, system: str, demands: list[str]
+) -> list[dict[str, Any]]:
+    last = len(found) - 1
+    after = "\n".join(demand for demand in demands if demand)
+    return [
+        writer.assistant(turn)
+        if isinstance(turn, AssistantTurn)
+        else writer.user(
+            turn,
+            before="" if index else system,
+            after=after if index == last else "",
+            current=index == last,
+        )
+        for index, turn in enumerate(found)
+    ]
+
+
+def _message(entry: dict[str, Any]) -> dict[str, Any]:
+    message: dict[str, Any] = entry.get("assistantResponseMessage") or {}
+    return message
+
+
+def _encode(parts: dict[str, Any]) -> bytes:
+    return orjson.dumps(parts)
+
+
+# -- parameters --------------------------------------------------------------------------------
+
+
+def _validate(body: dict[str, Any]) -> None:
+    if body.get("thread") is not None:
+        raise RequestError(
+            "thread is not supported by this gateway; resend the full conversation.",
+            error_code="thread_unsupported_request",
+        )
+    for name in ("model", "max_tokens", "messages"):
+        if body.get(name) is None:
+            raise RequestError(f"{name}: Field required")
+    if not isinstance(body["model"], str):
+        raise RequestError("model: Input should be a valid string")
+    limit = body["max_tokens"]
+    if not isinstance(limit, int) or isinstance(limit, bool):
+        raise RequestError("max_tokens: Input should be a valid integer")
+    if limit < 0:
+        raise RequestError("max_tokens: Input should be greater than or equal to 0")
+    if not isinstance(body["messages"], list):
+        raise RequestError("messages: Input should be a valid list")
+    if not body["messages"]:
+        raise RequestError("messages: at least one message is required")
+    for index, message in enumerate(body["messages"]):
+        if not isinstance(message, dict):
+            raise RequestError(f"messages.{index}: Input should be a valid dictionary")
+        if not isinstance(message.get("role"), str):
+            raise RequestError(f"messages.{index}.role: Field required")
+
+
+def _stop_sequences(body: dict[str, Any]) -> tuple[str, ...]:
+    given = body.get("stop_sequences") or []
+    if not isinstance(given, list) or not all(isinstance(word, str) for word in given):
+        raise RequestError("stop_sequences: Input should be a valid list")
+    return tuple(word for word in given if word)
+
+
+def _system(system: Any) -> str:
+    """Join the system prompt's blocks, without Claude Code's accounting line."""
+    if system is None:
+        return ""
+    if isinstance(system, str):
+        if not system.startswith(BILLING_HEADER):
+            return system
+        return system.partition("\n")[2].lstrip("\n")
+    if not isinstance(system, list):
+        raise RequestError("system: Input should be a valid list")
+    texts = []
+    for block in system:
+        text = block.get("text") if isinstance(block, dict) else block
+        if not isinstance(text, str):
+            text = as_json(block)
+        if text and not text.startswith(BILLING_HEADER):
+            texts.append(text)
+    return "\n\n".join(texts)
+
+
+def _format_instruction(body: dict[str, Any]) -> str:
+    """Ask for structured output in words: Kiro has no field for it."""
+    config = body.get("output_config")
+    wish = (config.get("format") if isinstance(config, dict) else None) or body.get("output_format")
+    if not isinstance(wish, dict) or not isinstance(wish.get("schema"), dict):
+        return ""
+    return (
+        "Answer with one JSON value and nothing else, no code fence. It must validate against "
+        f"this JSON schema: {as_json(wish['schema'])}"
+    )
