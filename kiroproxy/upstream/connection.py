@@ -1,0 +1,260 @@
+"""The keep-alive connection pool of the streaming calls: a request in, an open answer out.
+
+Rules of this file: a connection belongs to one answer or to the idle list, never to both; a
+request is sent twice only if the first connection had been idle and closed without a single
+byte of an answer. Nothing that failed, was cancelled, or was not read to its end is kept.
+
+Theory of operation. Idle connections are stacks by origin and proxy: the youngest is taken
+first, so that a lull lets the others expire. They go on reading while idle; a byte or an EOF
+there drops them at once, which is what keeps CLOSE_WAIT empty. One timer serves all stacks.
+
+Source: RFC 9112 §9.3; `wire` for the connection itself.
+"""
+
+import asyncio
+import functools
+import ssl
+from bisect import bisect_right
+from collections.abc import Callable
+from typing import NamedTuple, cast
+from urllib.parse import urlsplit
+
+from kiroproxy.config import Config
+from kiroproxy.errors import ConnectionLost, InternalError, ProtocolViolation
+from kiroproxy.upstream import tls
+from kiroproxy.upstream.tunnel import ProxySettings, open_tunnel
+from kiroproxy.upstream.wire import READ_BUFFER_BYTES, Connection, Limits
+
+
+class Response:
+    """An answer whose head has arrived.
+
+    Shape: `headers` has lower-case names; a repeated header is joined with ", ".
+    Order: close() exactly when done with it; more often does no harm.
+    """
+
+    def __init__(self, connection: Connection, release: Callable[[Connection], None]) -> None:
+        self.status = connection.status
+        self.headers = connection.headers
+        self._connection: Connection | None = connection
+        self._release = release
+
+    async def chunk(self) -> bytes:
+        """Return the next bytes of the body, b"" at its clean end.
+
+        Raises: ConnectionLost — it ended before its end; UpstreamTimeout — it fell silent.
+        """
+        if self._connection is None:
+            return b""
+        data = await self._connection.next_bytes()
+        if not data:
+            self.close()
+        return data
+
+    async def read(self, limit: int = 1024 * 1024) -> bytes:
+        """Return the whole rest of the body.
+
+        Raises: as chunk(); ProtocolViolation — it is longer than `limit` bytes.
+        """
+        pieces, total = [], 0
+        while piece := await self.chunk():
+            total += len(piece)
+            if total > limit:
+                self.close()
+                raise ProtocolViolation(
+                    "Kiro's answer is too long", detail=f"over {limit} bytes, status {self.status}"
+                )
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        """Keep the connection if the body was read to its end, abort it otherwise."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._release(connection)
+
+
+class _Key(NamedTuple):
+    """What two requests must share in order to share a connection."""
+
+    scheme: str
+    host: str
+    port: int
+    proxy: ProxySettings | None
+
+
+class ConnectionPool:
+    """Every connection of one event loop to Kiro's streaming hosts.
+
+    Shape: `context` replaces the process's TLS context, for private roots.
+    Order: aclose() once, at the end; requests after it are refused.
+    """
+
+    def __init__(self, config: Config, *, context: ssl.SSLContext | None = None) -> None:
+        self._context = context or tls.client_context(config.tls_backend)
+        self._connect_timeout_s = config.connect_timeout_s
+        self._pool_idle_s = config.pool_idle_s
+        self._limits = Limits(
+            config.first_byte_timeout_s, config.idle_timeout_s, config.total_timeout_s
+        )
+        self._buffer = memoryview(bytearray(READ_BUFFER_BYTES))
+        self._idle: dict[_Key, list[Connection]] = {}
+        self._open: set[Connection] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._all_closed: asyncio.Event | None = None
+
+    @property
+    def open_count(self) -> int:
+        """Connections that exist, idle ones included."""
+        return len(self._open)
+
+    @property
+    def idle_count(self) -> int:
+        """Connections that wait for a request."""
+        return sum(map(len, self._idle.values()))
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        *,
+        proxy: ProxySettings | None = None,
+    ) -> Response:
+        """Send a request and return its answer as soon as the head is there.
+
+        Raises: ConnectFailed, ProxyFailed — no connection; ConnectionLost, UpstreamTimeout —
+            no head. A status that is not 200 is an answer like any other.
+        """
+        if self._all_closed is not None:
+            raise InternalError("the gateway is shutting down")
+        target = _split(url)
+        key = _Key(target.scheme, target.host, target.port, proxy)
+        head = _head(method, target, headers, len(body))
+        idle = self._take(key)
+        if idle is not None:
+            try:
+                return await self._exchange(idle, head, body)
+            except ConnectionLost:
+                if idle.answered:
+                    raise
+                # The peer's keep-alive ran out while we were writing: it saw no request.
+        return await self._exchange(await self._connect(key), head, body)
+
+    async def aclose(self) -> None:
+        """Abort every connection and wait until the sockets are closed."""
+        self._all_closed = self._all_closed or asyncio.Event()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        for connection in list(self._open):
+            connection.abort()
+        if self._open:
+            await self._all_closed.wait()
+
+    async def _connect(self, key: _Key) -> Connection:
+        _, opened = await open_tunnel(
+            asyncio.get_running_loop(),
+            key.proxy,
+            key.host,
+            key.port,
+            self._context if key.scheme == "https" else None,
+            lambda: Connection(self, key, self._buffer),
+            self._connect_timeout_s,
+            proxy_context=self._context,
+        )
+        return opened
+
+    async def _exchange(self, connection: Connection, head: bytes, body: bytes) -> Response:
+        try:
+            connection.send(head, body, self._limits)
+            await connection.head()
+        except BaseException:  # cancellation above all: the answer has no reader any more
+            connection.abort()
+            raise
+        return Response(connection, self._release)
+
+    def made(self, connection: Connection) -> None:
+        self._open.add(connection)
+        if self._all_closed is not None:  # aclose() came while it was being opened
+            connection.abort()
+
+    def lost(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        stack = self._idle.get(cast("_Key", connection.key), [])
+        if connection in stack:
+            stack.remove(connection)
+        if self._all_closed is not None and not self._open:
+            self._all_closed.set()
+
+    def _take(self, key: _Key) -> Connection | None:
+        stack = self._idle.get(key)
+        return stack.pop() if stack else None
+
+    def _release(self, connection: Connection) -> None:
+        if not connection.is_reusable or not self._pool_idle_s or self._all_closed is not None:
+            connection.abort()
+            return
+        connection.rest()
+        self._idle.setdefault(cast("_Key", connection.key), []).append(connection)
+        if self._sweeper is None:
+            self._sweep_at(connection.idle_since + self._pool_idle_s)
+
+    def _sweep_at(self, when: float) -> None:
+        self._sweeper = asyncio.get_running_loop().call_at(when, self._sweep)
+
+    def _sweep(self) -> None:
+        """Close what has been idle for too long; the oldest stand first in each stack."""
+        self._sweeper = None
+        expired_since = asyncio.get_running_loop().time() - self._pool_idle_s
+        for key, stack in list(self._idle.items()):
+            young = bisect_right(stack, expired_since, key=lambda each: each.idle_since)
+            for connection in stack[:young]:
+                connection.close()
+            del stack[:young]
+            if not stack:
+                del self._idle[key]
+        if self._idle:
+            oldest = min(stack[0].idle_since for stack in self._idle.values())
+            self._sweep_at(oldest + self._pool_idle_s)
+
+
+class _Target(NamedTuple):
+    scheme: str
+    host: str
+    port: int
+    authority: bytes  # value of the Host header
+    path: bytes  # with query
+
+
+@functools.lru_cache(maxsize=256)  # a few hosts times a few paths; regions make it dozens
+def _split(url: str) -> _Target:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    if default is None or not host:
+        raise InternalError("an upstream URL is not http or https")
+    port = parts.port or default
+    authority = f"[{host}]" if ":" in host else host.encode("idna").decode()
+    if port != default:
+        authority += f":{port}"
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return _Target(parts.scheme, host, port, authority.encode(), path.encode("ascii"))
+
+
+def _head(
+    method: str,
+    target: _Target,
+    headers: list[tuple[bytes, bytes]],
+    length: int,
+) -> bytes:
+    """Build a request head. Raises: InternalError — a value would break out of its line."""
+    lines = [b"%s %s HTTP/1.1" % (method.encode(), target.path), b"host: " + target.authority]
+    lines += [b"%s: %s" % pair for pair in headers]
+    if length or method not in ("GET", "HEAD", "DELETE"):
+        lines.append(b"content-length: %d" % length)
+    head = b"\r\n".join(lines)
+    if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1 or b"\0" in head:
+        raise InternalError("a header for Kiro holds a line break")
+    return head + b"\r\n\r\n"
