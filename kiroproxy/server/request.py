@@ -1,0 +1,165 @@
+"""One client request: its id, its headers, its body under a limit, and what the log says of it.
+
+Rules of this file: nothing is read that was not asked for; every read has a size and a time
+limit; a body never reaches the log above debug level.
+
+Source: ASGI HTTP specification 2.4; Anthropic's request limits (32 MB).
+"""
+
+import asyncio
+import os
+import time
+import zlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from kiroproxy.errors import (
+    GatewayError,
+    PayloadTooLarge,
+    RequestError,
+    RequestTimeout,
+    UnsupportedMedia,
+)
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+# A refused upload is still read and dropped for this long: closing on a client that is
+# writing resets the connection, and the refusal would be lost with it.
+LINGER_S = 5.0
+
+_WINDOW_BITS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}  # zlib's names for the formats
+
+
+class ClientGone(Exception):
+    """The client closed its connection; nobody is left to answer."""
+
+
+@dataclass(slots=True)
+class Record:
+    """What the one log line of a request tells. Units: tokens, tries as counted by Kiro calls."""
+
+    model: str = ""
+    stream: bool = False
+    credential_id: int | None = None
+    tries: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    stop_reason: str = ""
+    error: str = ""
+    detail: str = ""  # upstream text: for this log line only
+
+    def note(self, error: GatewayError) -> None:
+        """Keep why the request failed."""
+        self.error = type(error).__name__
+        self.detail = error.detail or self.detail
+
+
+class Request:
+    """A parsed request head and the way to its body."""
+
+    __slots__ = ("_receive", "headers", "id", "method", "path", "query", "record", "started_s")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.id = f"req_{os.urandom(12).hex()}"
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.query: bytes = scope.get("query_string", b"")
+        self.headers: dict[bytes, bytes] = {}
+        for name, value in scope["headers"]:  # ASGI gives names in lower case
+            known = self.headers.get(name)
+            self.headers[name] = value if known is None else known + b", " + value
+        self.record = Record()
+        self.started_s = time.monotonic()
+        self._receive = receive
+
+    def text(self, name: bytes) -> str:
+        """Return a header's value, "" where it is absent."""
+        return self.headers.get(name, b"").decode("latin-1").strip()
+
+    async def receive(self) -> Message:
+        """Hand on the server's next message, for the watch that waits for a disconnect."""
+        return await self._receive()
+
+    async def body(self, limit_bytes: int, timeout_s: float) -> bytes:
+        """Read the whole JSON body, inflated if the client compressed it.
+
+        Units: limit_bytes holds for what is sent and for what it inflates to.
+        Raises: UnsupportedMedia, PayloadTooLarge, RequestTimeout; ClientGone.
+        """
+        window_bits = self._check_media()
+        if self._declared_length() > limit_bytes:
+            raise _too_large(limit_bytes)
+        try:
+            async with asyncio.timeout(timeout_s):
+                raw = await self._read(limit_bytes)
+        except TimeoutError:
+            raise RequestTimeout(
+                f"The request body did not arrive within {timeout_s:g} seconds"
+            ) from None
+        if window_bits is None:
+            return raw
+        # zlib lets other threads run; 32 MB of it would stop every stream of this process.
+        return await asyncio.to_thread(_inflate, raw, window_bits, limit_bytes)
+
+    async def discard(self) -> None:
+        """Drop what the client is still sending, so that it can read the refusal."""
+        try:
+            async with asyncio.timeout(LINGER_S):
+                while (message := await self._receive())["type"] == "http.request":
+                    if not message.get("more_body"):
+                        return
+        except TimeoutError:
+            return
+
+    def _check_media(self) -> int | None:
+        kind = self.headers.get(b"content-type", b"").split(b";", 1)[0].strip().lower()
+        # SDKs always send application/json; a missing type is a hand-written client.
+        if kind and kind != b"application/json" and not kind.endswith(b"+json"):
+            raise UnsupportedMedia("content-type: must be application/json")
+        encoding = self.headers.get(b"content-encoding", b"").strip().lower()
+        if encoding in (b"", b"identity"):
+            return None
+        if encoding not in _WINDOW_BITS:
+            raise UnsupportedMedia("content-encoding: use gzip, deflate or none")
+        return _WINDOW_BITS[encoding]
+
+    def _declared_length(self) -> int:
+        declared = self.headers.get(b"content-length", b"0")
+        return int(declared) if declared.isdigit() else 0
+
+    async def _read(self, limit_bytes: int) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            part: bytes = message.get("body", b"")
+            size += len(part)
+            if size > limit_bytes:
+                raise _too_large(limit_bytes)
+            parts.append(part)
+            if not message.get("more_body", False):
+                return b"".join(parts) if len(parts) > 1 else part
+
+
+def _too_large(limit_bytes: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"Request exceeds the maximum size of {limit_bytes} bytes")
+
+
+def _inflate(raw: bytes, window_bits: int, limit_bytes: int) -> bytes:
+    """Inflate with a limit: a few KB can claim to be gigabytes."""
+    machine = zlib.decompressobj(window_bits)
+    try:
+        plain = machine.decompress(raw, limit_bytes + 1)
+    except zlib.error:
+        raise RequestError("The compressed request body is damaged") from None
+    if len(plain) > limit_bytes:
+        raise _too_large(limit_bytes)
+    if not machine.eof:
+        raise RequestError("The compressed request body is incomplete")
+    return plain
