@@ -1,0 +1,35 @@
+# Everything a user or a developer needs. A bare Debian also needs:
+#   apt-get install python3 python3-venv python3-dev gcc make git
+PYTHON ?= python3
+BIN := .venv/bin
+BUILT := .venv/built
+COMPILED := kiroproxy._codec kiroproxy._text kiroproxy._thinking kiroproxy._sse
+FLAGS := $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(if $(WORKERS),--workers $(WORKERS))
+
+.PHONY: run build check test bench clean
+
+# Serves Kiro when there is a credentials.json, else the built-in simulator. PORT=8080 HOST=127.0.0.1
+run: build
+	@if [ -e credentials.json ]; then exec $(BIN)/kiroproxy serve --create-config $(FLAGS); else exec $(BIN)/kiroproxy demo $(FLAGS); fi
+
+build: $(BUILT)
+
+$(BUILT): pyproject.toml setup.py $(wildcard kiroproxy/*.pyx kiroproxy/*.pxd kiroproxy/*.h)
+	@PYTHON=$(PYTHON) .ci/needs
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+check: build
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest $(COMPILED) --allowlist .ci/stubtest-allowlist
+
+test: check
+	$(BIN)/python -m pytest
+
+bench: build
+	$(BIN)/python -m pytest benchmarks --benchmark-only --override-ini addopts='--import-mode=importlib'
+
+clean:
+	rm -rf .venv build *.egg-info kiroproxy/*.so $(patsubst %.pyx,%.c,$(wildcard kiroproxy/*.pyx))
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
