@@ -5,6 +5,7 @@ HeaderValue: TypeAlias = bool | int | bytes | str
 
 CRC32_PATHS: tuple[str, ...]
 FAULTS: tuple[str, ...]
+MESSAGE_TYPES: tuple[str, ...]
 
 class FrameError(ValueError):
     fault: str
@@ -15,6 +16,14 @@ class FrameError(ValueError):
     def __init__(self, fault: str, expected: int, actual: int, offset: int) -> None: ...
 
 class Message:
+    @property
+    def message_type(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def error_message(self) -> str: ...
+    @property
+    def content_type(self) -> str: ...
     @property
     def headers(self) -> dict[str, HeaderValue]: ...
     @property

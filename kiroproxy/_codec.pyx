@@ -28,10 +28,10 @@ from libc.string cimport memcmp, memcpy, memset, strlen
 
 cdef extern from "_crc32.h":
     void kp_crc32_init() noexcept
-    int kp_crc_cpu_has_pclmul() noexcept
+    int kp_crc_has_hardware() noexcept
     uint32_t kp_crc32(uint32_t seed, const uint8_t *data, size_t size) noexcept nogil
     uint32_t kp_crc32_tables(uint32_t seed, const uint8_t *data, size_t size) noexcept nogil
-    uint32_t kp_crc32_pclmul(uint32_t seed, const uint8_t *data, size_t size) noexcept nogil
+    uint32_t kp_crc32_hardware(uint32_t seed, const uint8_t *data, size_t size) noexcept nogil
 
 cdef extern from *:
     """
@@ -49,12 +49,13 @@ cdef enum:
     PRELUDE_LEN = 12           # two lengths and their CRC
     CRC_LEN = 4
     FRAME_LEN_MIN = 16         # PRELUDE_LEN + CRC_LEN: no headers, no payload
-    FRAME_LEN_MAX = 16 << 20   # 16 MiB: the limit of the specification and of aws-c-event-stream
-    HEADERS_LEN_MAX = 128 << 10  # 128 KiB: same two
-    CARRY_KEPT_MAX = 4096      # kept between messages; a text event has about 130 bytes, and a
-                               # buffer from malloc costs more to get back than to hold
-    CARRY_LEN_FIRST = 256
-    COMPARED_NAMES_MAX = 16    # headers compared each with each; more go through a set
+    # 16 MiB and 128 KiB are aws-c-event-stream's limits; botocore has the same for headers
+    # and 24 MiB for a payload.
+    FRAME_LEN_MAX = 16 << 20
+    HEADERS_LEN_MAX = 128 << 10
+    CARRY_LEN_FIRST = 256      # a text event has about 130 bytes
+    CARRY_KEPT_MAX = 4096      # kept between messages: nearly all fit, and it is a page
+    COMPARED_NAMES_MAX = 16    # headers compared each with each; more go through a dict
 
 cdef enum Fault:
     NO_FAULT
@@ -66,8 +67,8 @@ cdef enum Fault:
     MESSAGE_CRC
     HEADER_NAME
     HEADER_TYPE
+    HEADER_VALUE
     HEADER_TRUNCATED
-    HEADER_UTF8
     HEADER_DUPLICATE
 
 # Indexed by Fault: what FrameError.fault says, and what `expected` and `actual` hold.
@@ -79,11 +80,11 @@ FAULTS = (
     "headers-too-long",   # longest length allowed, length claimed
     "headers-overrun",    # room for headers in the message, length claimed
     "message-crc",        # the CRC on the wire, the CRC of the bytes
-    "header-name",        # shortest name allowed, length of the name
+    "header-name",        # not UTF-8: highest byte of ASCII, the byte that breaks the rule
     "header-type",        # highest type known, type found
+    "header-value",       # a string that is not UTF-8: as for header-name
     "header-truncated",   # bytes the header needs from its first, bytes left in the block
-    "header-utf8",        # 0, the first byte that is not UTF-8
-    "header-duplicate",   # where the name came first, where it came again (in the block)
+    "header-duplicate",   # where in the block the name came first, where it came again
 )
 
 cdef enum HeaderType:
@@ -152,9 +153,15 @@ class FrameError(ValueError):
 cdef class Message:
     """One decoded message, for users off the hot path.
 
+    Shape: message_type is "event", "exception", "error" or "" for any other; name, error_message
+        and content_type are what Frame holds, "" when absent.
     Units: a timestamp is ms since the epoch, a uuid its 16 bytes.
     """
 
+    cdef readonly str message_type
+    cdef readonly str name
+    cdef readonly str error_message
+    cdef readonly str content_type
     cdef readonly dict headers
     cdef readonly bytes payload
 
@@ -413,8 +420,6 @@ cdef bint read_header(Slice block, Py_ssize_t at, Header *header, Flaw *flaw) ex
     cdef Py_ssize_t name_len = block.buf[at]
     cdef Py_ssize_t end = at + 1 + name_len + 1  # behind the type
     cdef Py_ssize_t value_len
-    if name_len == 0:
-        return blame(flaw, HEADER_NAME, 1, 0, at)
     if end > block.len:
         return blame(flaw, HEADER_TRUNCATED, end - at, block.len - at, at)
     header.name = Slice(block.buf + at + 1, name_len)
@@ -431,9 +436,9 @@ cdef bint read_header(Slice block, Py_ssize_t at, Header *header, Flaw *flaw) ex
         return blame(flaw, HEADER_TRUNCATED, end + value_len - at, block.len - at, at)
     header.value = Slice(block.buf + end, value_len)
     header.end = end + value_len
-    if not is_utf8(header.name, block, flaw):
+    if not is_utf8(header.name, block, HEADER_NAME, flaw):
         return False
-    return header.type != TYPE_STRING or is_utf8(header.value, block, flaw)
+    return header.type != TYPE_STRING or is_utf8(header.value, block, HEADER_VALUE, flaw)
 
 
 cdef bint blame(
@@ -443,7 +448,7 @@ cdef bint blame(
     return False
 
 
-cdef bint is_utf8(Slice text, Slice block, Flaw *flaw) except -1:
+cdef bint is_utf8(Slice text, Slice block, int fault, Flaw *flaw) except -1:
     """Accept what Python's strict decoder accepts; nearly always plain ASCII."""
     cdef Py_ssize_t i
     cdef uint8_t seen = 0
@@ -455,7 +460,7 @@ cdef bint is_utf8(Slice text, Slice block, Flaw *flaw) except -1:
         PyUnicode_DecodeUTF8(<const char *>text.buf, text.len, "strict")
     except UnicodeDecodeError as error:
         i = error.start
-        return blame(flaw, HEADER_UTF8, 0, text.buf[i], text.buf - block.buf + i)
+        return blame(flaw, fault, 0x7f, text.buf[i], text.buf - block.buf + i)
     return True
 
 
@@ -465,7 +470,8 @@ cdef bint are_distinct(Slice block, Flaw *flaw) except -1:
     cdef Py_ssize_t at = 0
     seen = {}
     while at < block.len:
-        read_header(block, at, &header, flaw)
+        if not read_header(block, at, &header, flaw):
+            return False  # impossible: read_block just read it
         first = seen.setdefault(bytes_of(header.name), at)
         if first != at:
             return blame(flaw, HEADER_DUPLICATE, first, at, at)
@@ -474,8 +480,8 @@ cdef bint are_distinct(Slice block, Flaw *flaw) except -1:
 
 
 cdef void note_header(Known *known, const Header *header) noexcept nogil:
-    """Keep a header that routes; one with the name but not the type of a string is another."""
-    if header.type != TYPE_STRING or header.name.buf[0] != c":":
+    """Keep the value of a header that routes; only a string can."""
+    if header.type != TYPE_STRING:
         return
     if is_named(header.name, b":message-type"):
         known.message_type = header.value
@@ -514,14 +520,22 @@ cdef Routing route(const Known *known, const uint8_t *start) noexcept nogil:
 # -- Python values -------------------------------------------------------------------------
 
 
+MESSAGE_TYPES = ("", "event", "exception", "error")  # by MessageType
+
+
 cdef Message decode_message(const Frame *frame):
     cdef Header header
     cdef Flaw flaw
     cdef Py_ssize_t at = 0
     cdef Message message = Message.__new__(Message)
+    message.message_type = MESSAGE_TYPES[frame.message_type]
+    message.name = text_of(frame.name)
+    message.error_message = text_of(frame.error_message)
+    message.content_type = text_of(frame.content_type)
     message.headers = {}
     while at < frame.headers.len:
-        read_header(frame.headers, at, &header, &flaw)  # cannot fail: the block was walked
+        if not read_header(frame.headers, at, &header, &flaw):
+            raise AssertionError("a block that was walked reads differently now")
         message.headers[text_of(header.name)] = value_of(&header)
         at = header.end
     message.payload = bytes_of(frame.payload)
@@ -553,7 +567,7 @@ def crc32(data, uint32_t seed=0):
 
 
 # The ways to sum that this CPU has; all give the same number.
-CRC32_PATHS = ("tables", "pclmul") if kp_crc_cpu_has_pclmul() else ("tables",)
+CRC32_PATHS = ("tables", "hardware") if kp_crc_has_hardware() else ("tables",)
 
 
 def crc32_by(path, data, uint32_t seed=0):
@@ -568,8 +582,8 @@ def crc32_by(path, data, uint32_t seed=0):
     try:
         if path == "tables":
             return kp_crc32_tables(seed, <const uint8_t *>lent.buf, <size_t>lent.len)
-        if path == "pclmul":
-            return kp_crc32_pclmul(seed, <const uint8_t *>lent.buf, <size_t>lent.len)
+        if path == "hardware":
+            return kp_crc32_hardware(seed, <const uint8_t *>lent.buf, <size_t>lent.len)
         return crc32_of(seed, <const uint8_t *>lent.buf, lent.len)
     finally:
         PyBuffer_Release(&lent)

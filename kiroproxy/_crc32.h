@@ -1,9 +1,10 @@
 /* CRC-32 as zlib, Ethernet and event streams use it (ISO-HDLC: reflected 0xEDB88320).
  *
  * Two paths that must give the same number for every input:
- *   tables   slicing by 16; portable C, no assumption on alignment or byte order
- *   pclmul   carry-less multiplication on x86-64; folds 64 bytes a turn, then 16, then the
- *            last 1..15 by overlapping loads, so no byte is walked through a table
+ *   tables    slicing by 16; portable C, no assumption on alignment or byte order
+ *   hardware  x86-64: carry-less multiplication; folds 64 bytes a turn, then 16, then the last
+ *             1..15 by overlapping loads, so no byte is walked through a table.
+ *             aarch64: the CRC32 instructions, 8 bytes each
  * The path is chosen once, at import, by asking the CPU. Functions here take and return the
  * *published* value (inverted at both ends), so a sum can be continued from any prefix.
  *
@@ -35,7 +36,7 @@ static void kp_crc_fill_tables(void) {
     }
 }
 
-/* Little-endian whatever the host; compilers turn it into one load where they can. */
+/* Little-endian whatever the host; compilers make one load of it where they can. */
 static inline uint32_t kp_crc_load32(const uint8_t *p) {
   return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
@@ -63,8 +64,7 @@ static uint32_t kp_crc32_tables(uint32_t seed, const uint8_t *p, size_t size) {
   return ~crc;
 }
 
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-#define KP_CRC_HAS_PCLMUL 1
+#if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
 
 /* k(n) = reverse32(x^n mod P) << 1, the multiplier that moves a reflected 64-bit half n + 32
@@ -100,7 +100,7 @@ KP_CRC_TARGET static inline uint32_t kp_crc_reduce(__m128i x) {
   return (uint32_t)_mm_extract_epi32(x, 1);
 }
 
-KP_CRC_TARGET static uint32_t kp_crc32_pclmul(uint32_t seed, const uint8_t *p, size_t size) {
+KP_CRC_TARGET static uint32_t kp_crc32_hardware(uint32_t seed, const uint8_t *p, size_t size) {
   if (size < 16) return kp_crc32_tables(seed, p, size); /* nothing to fold */
   const __m128i by16 = KP_FOLD_16;
   __m128i x = _mm_xor_si128(KP_LOAD(p), _mm_cvtsi32_si128((int)~seed));
@@ -129,28 +129,53 @@ KP_CRC_TARGET static uint32_t kp_crc32_pclmul(uint32_t seed, const uint8_t *p, s
   return ~kp_crc_reduce(x);
 }
 
-static int kp_crc_cpu_has_pclmul(void) {
+static int kp_crc_has_hardware(void) {
   __builtin_cpu_init();
   return __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.1");
 }
+#elif defined(__aarch64__) && defined(__GNUC__) && defined(__linux__) && \
+    __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#include <arm_acle.h>
+#include <sys/auxv.h>
+
+#ifdef __clang__
+#define KP_CRC_TARGET __attribute__((target("crc")))
 #else
-#define KP_CRC_HAS_PCLMUL 0
-/* Never called: kp_crc_cpu_has_pclmul says so. It keeps the choice below free of #if. */
-static uint32_t kp_crc32_pclmul(uint32_t seed, const uint8_t *p, size_t size) {
-  return kp_crc32_tables(seed, p, size);
-}
-static int kp_crc_cpu_has_pclmul(void) { return 0; }
+#define KP_CRC_TARGET __attribute__((target("+crc")))
 #endif
 
-static int kp_crc_use_pclmul;
+KP_CRC_TARGET static uint32_t kp_crc32_hardware(uint32_t seed, const uint8_t *p, size_t size) {
+  uint32_t crc = ~seed;
+  for (; size >= 8; size -= 8, p += 8) {
+    uint64_t word;
+    memcpy(&word, p, 8);
+    crc = __crc32d(crc, word);
+  }
+  for (; size; size--) crc = __crc32b(crc, *p++);
+  return ~crc;
+}
+
+static int kp_crc_has_hardware(void) {
+  return (getauxval(AT_HWCAP) & 1 << 7) != 0; /* HWCAP_CRC32 of the kernel's <asm/hwcap.h> */
+}
+#else
+/* Never chosen; it keeps the choice below free of #if. */
+static uint32_t kp_crc32_hardware(uint32_t seed, const uint8_t *p, size_t size) {
+  return kp_crc32_tables(seed, p, size);
+}
+
+static int kp_crc_has_hardware(void) { return 0; }
+#endif
+
+static int kp_crc_use_hardware;
 
 static void kp_crc32_init(void) {
   kp_crc_fill_tables();
-  kp_crc_use_pclmul = kp_crc_cpu_has_pclmul();
+  kp_crc_use_hardware = kp_crc_has_hardware();
 }
 
 static inline uint32_t kp_crc32(uint32_t seed, const uint8_t *p, size_t size) {
-  return size >= 16 && kp_crc_use_pclmul ? kp_crc32_pclmul(seed, p, size)
+  return size >= 16 && kp_crc_use_hardware ? kp_crc32_hardware(seed, p, size)
                                          : kp_crc32_tables(seed, p, size);
 }
 
