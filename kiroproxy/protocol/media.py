@@ -100,8 +100,10 @@ def _little(data: bytes, at: int, length: int) -> int:
 
 def _webp(head: bytes) -> tuple[int, int]:
     kind = head[12:16]
+    if len(head) < 25:  # the lossless header is the shortest of the three
+        return 0, 0
     if kind == b"VP8X":  # extended: 24-bit sizes, each less one
-        return _little(head, 24, 3) + 1, _little(head, 27, 3) + 1
+        return (_little(head, 24, 3) + 1, _little(head, 27, 3) + 1) if len(head) >= 30 else (0, 0)
     if kind == b"VP8L":  # lossless: two 14-bit sizes, each less one
         bits = _little(head, 21, 4)
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
