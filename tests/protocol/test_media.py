@@ -5,11 +5,13 @@ import struct
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kiroproxy.protocol.media import image_size, image_tokens, pdf_pages
 
+# A loaded machine is not a failure.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 STANDARD = {"edge": 1568, "limit": 1568}
 HIGH = {"edge": 2576, "limit": 4784}
 
@@ -92,6 +94,7 @@ def test_zero_sized_image_has_no_size() -> None:
     assert image_size(b64(png(0, 720))) is None
 
 
+@unhurried
 @given(st.binary(max_size=64), st.sampled_from([b"\xff\xd8", b"RIFF\0\0\0\0WEBP", b"GIF8", b""]))
 def test_no_bytes_break_the_reader(body: bytes, start: bytes) -> None:
     image_size(b64(start + body))
@@ -118,6 +121,7 @@ def test_measured_image_costs_are_exact(width: int, height: int, standard: int, 
     assert image_tokens(width, height, **HIGH) == high
 
 
+@unhurried
 @given(st.integers(1, 60_000), st.integers(1, 60_000))
 def test_no_image_exceeds_the_limit_or_is_free(width: int, height: int) -> None:
     assert 1 <= image_tokens(width, height, **STANDARD) <= 1568

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kiroproxy.protocol.tokens import count_request, count_text, estimate_output
 
+# A loaded machine is not a failure.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CAPTURES = Path(__file__).parent.parent / "data" / "captures"
 # The published answers were measured before Claude 4.7 changed the vocabulary.
 MODEL = "claude-sonnet-4-20250514"
@@ -209,6 +211,11 @@ def test_system_counts_as_string_and_as_blocks_but_not_its_billing_entry() -> No
     assert count_request(request("go", system=blocks)) == plain
 
 
+def test_every_further_turn_has_a_cost_of_its_own() -> None:
+    one_turn = request([{"type": "text", "text": text} for text in ("yes", "no", "yes")])
+    assert count_request(request("yes", "no", "yes")) == count_request(one_turn) + 2 * 4
+
+
 def test_system_role_messages_count() -> None:
     body = request("go")
     body["messages"].append({"role": "system", "content": LONG})
@@ -348,6 +355,7 @@ JSON = st.recursive(
 )
 
 
+@unhurried
 @given(
     st.fixed_dictionaries(
         {},

@@ -1,11 +1,13 @@
 """The text estimator: classes of bytes, the two vocabularies, and what no text may do to it."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kiroproxy.protocol.vocabulary import weigh
 
+# A loaded machine is not a failure.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 PROSE = (
     "The committee met twice in spring and decided, after a long discussion, that the bridge "
     "should be repaired before winter. Nobody expected the work to take four years. "
@@ -77,12 +79,14 @@ def test_every_kind_of_text_weighs_something(more: str) -> None:
     assert weigh("start " + more * 20, dense=False) >= weigh("start ", dense=False) + 1
 
 
+@unhurried
 @given(st.text(alphabet=st.characters(exclude_categories=()), max_size=200))
 def test_no_text_breaks_the_estimate_or_weighs_less_than_nothing(text: str) -> None:
     weight = weigh(text, dense=True)
     assert 0 <= weight <= 4 * len(text) + 1
 
 
+@unhurried
 @given(st.text(max_size=100), st.text(max_size=100))
 def test_weight_of_a_sum_is_the_sum_of_weights(left: str, right: str) -> None:
     # Only the seam may differ: this is what lets a request be weighed in one piece.
