@@ -1,0 +1,79 @@
+"""The events of one answer folded into one message, for `stream: false`.
+
+Rules of this file: it reads Anthropic's events and nothing else, so a whole answer is by
+construction what a streaming client would have put together.
+
+Source: Anthropic's streaming grammar and message object.
+"""
+
+from typing import Any
+
+import orjson
+
+_SEPARATOR = b"\n\n"
+
+
+class Fold:
+    """Put a message together.
+
+    Shape: bytes of an event stream, cut anywhere → one message.
+    Order: feed…, then message() once the stream has ended with message_stop.
+    """
+
+    __slots__ = ("_block", "_buffer", "_json", "_message", "_stopped", "error")
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._message: dict[str, Any] = {}
+        self._block: dict[str, Any] = {}
+        self._json: list[str] = []  # pieces of the open block's input
+        self._stopped = False
+        self.error: dict[str, Any] | None = None  # the `error` of an error event
+
+    def feed(self, sse: bytes) -> None:
+        """Take events in; the part of one that is not complete waits."""
+        *events, self._buffer = (self._buffer + sse).split(_SEPARATOR)
+        for event in events:
+            for line in event.split(b"\n"):
+                if line.startswith(b"data:"):
+                    self._take(orjson.loads(line[5:]))
+
+    def message(self) -> dict[str, Any]:
+        """Return the message. Raises: ValueError — the stream did not end."""
+        if not self._stopped:
+            raise ValueError("the answer has no end: it must not be shown as whole")
+        return self._message
+
+    def _take(self, event: dict[str, Any]) -> None:
+        kind = event["type"]
+        if kind == "content_block_delta":
+            self._grow(event["delta"])
+        elif kind == "content_block_start":
+            self._block = event["content_block"]
+            self._json = []
+            self._message["content"].append(self._block)
+        elif kind == "content_block_stop":
+            if self._json:
+                self._block["input"] = orjson.loads("".join(self._json))
+        elif kind == "message_start":
+            self._message = {"stop_details": None} | event["message"]
+        elif kind == "message_delta":
+            self._message |= event["delta"]
+            self._message["usage"] |= event["usage"]
+        elif kind == "message_stop":
+            self._stopped = True
+        elif kind == "error":
+            self.error = event["error"]
+
+    def _grow(self, delta: dict[str, Any]) -> None:
+        kind = delta["type"]
+        if kind == "input_json_delta":
+            if delta["partial_json"]:
+                self._json.append(delta["partial_json"])
+        elif kind == "citations_delta":
+            self._block.setdefault("citations", []).append(delta["citation"])
+        elif kind == "signature_delta":
+            self._block["signature"] = delta["signature"]
+        else:  # text_delta, thinking_delta: the member is named as its type says
+            member = kind.removesuffix("_delta")
+            self._block[member] += delta[member]

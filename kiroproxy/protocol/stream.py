@@ -1,0 +1,169 @@
+"""One client answer: the compiled translator under a plan, and what it cost.
+
+Rules of this file: no bytes are looked at here; that is `_sse`'s. Usage is never invented: each
+source is used only when the better one said nothing, and `usage_source` names the one that was.
+
+Source: requirements on usage order as BEHAVIOUR.md has them; Kiro's percentage is measured after
+generation, so it covers prompt and answer.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from kiroproxy._sse import UNSIGNED_SIGNATURE, Buffer, Failure, Translator
+from kiroproxy.protocol.tokens import estimate_output
+
+__all__ = ["UNSIGNED_SIGNATURE", "Answer", "Failure", "StreamPlan"]
+
+
+class StreamPlan(Protocol):
+    """What an answer needs to know of its request."""
+
+    @property
+    def requested_model(self) -> str: ...
+    @property
+    def split_tags(self) -> bool: ...
+    @property
+    def drop_thinking(self) -> bool: ...
+    @property
+    def tool_names(self) -> dict[str, str]: ...
+    @property
+    def input_tokens(self) -> int: ...
+    @property
+    def context_window(self) -> int: ...
+
+
+class Answer:
+    """Kiro's bytes in, the client's events out.
+
+    Order: start once a client, feed…, end, then finish if `failure` is None, else restart or
+    abort.
+    """
+
+    __slots__ = ("_plan", "_translator", "feed", "message_id", "usage_source")
+
+    feed: Callable[[Buffer], bytes]
+
+    def __init__(self, plan: StreamPlan, message_id: str) -> None:
+        self._plan, self.message_id = plan, message_id
+        self._translator = Translator(
+            message_id=message_id,
+            model=plan.requested_model,
+            split_tags=plan.split_tags,
+            drop_thinking=plan.drop_thinking,
+            tool_names=plan.tool_names,
+        )
+        self.feed = self._translator.feed  # bound here: called once a chunk
+        self.usage_source = ""  # "metadata" | "percentage" | "estimate", set by usage()
+
+    def restart(self) -> "Answer":
+        """Return a fresh answer for the next try; the client already has its message_start."""
+        return Answer(self._plan, self.message_id)
+
+    # -- events --
+
+    def start(self, input_tokens: int | None = None) -> bytes:
+        """Return message_start and a ping; the plan's estimate unless told otherwise."""
+        return self._translator.start(
+            self._plan.input_tokens if input_tokens is None else input_tokens
+        )
+
+    def end(self) -> bytes:
+        """Tell that the body ended cleanly; sets `stop_reason`, or `failure`."""
+        return self._translator.end()
+
+    def finish(self) -> bytes:
+        """Return the last two events. Raises: RuntimeError — before end(), or after a failure."""
+        return self._translator.finish(dict(self.usage()))
+
+    def abort(self, error_type: str, message: str, request_id: str) -> bytes:
+        """Return what was held back, then the error event."""
+        return self._translator.abort(error_type, message, request_id)
+
+    def ping(self) -> bytes:
+        """Return a ping."""
+        return self._translator.ping()
+
+    # -- facts --
+
+    @property
+    def has_content(self) -> bool:
+        """Whether the client has been given content: no other try may follow."""
+        return self._translator.has_content
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the stream cannot go on, or None."""
+        return self._translator.failure
+
+    @property
+    def stop_reason(self) -> str:
+        """How the answer ended; "" before end()."""
+        return self._translator.stop_reason
+
+    @property
+    def credits(self) -> float:
+        """What Kiro charged, in credits; the sum of its metering events."""
+        return self._translator.credits
+
+    @property
+    def upstream_request_id(self) -> str:
+        """Kiro's own id for the request, for the log; "" where it told none."""
+        return self._translator.upstream_request_id
+
+    def usage(self) -> dict[str, int]:
+        """Return the four counts a client reads.
+
+        Units: tokens; input_tokens leaves out what the cache counts hold.
+        """
+        reported = _reported(self._translator.token_usage)
+        output = _whole(reported.get("outputTokens")) or self._estimated_output()
+        read = _whole(reported.get("cacheReadInputTokens"))
+        written = _whole(reported.get("cacheWriteInputTokens"))
+        if "uncachedInputTokens" in reported:
+            self.usage_source = "metadata"
+            uncached = _whole(reported["uncachedInputTokens"])
+        elif "totalTokens" in reported:
+            self.usage_source = "metadata"
+            uncached = max(_whole(reported["totalTokens"]) - output - read - written, 0)
+        else:
+            uncached = self._estimated_input(output)
+            read = written = 0
+        return {
+            "input_tokens": uncached,
+            "cache_creation_input_tokens": written,
+            "cache_read_input_tokens": read,
+            "output_tokens": output,
+        }
+
+    def _estimated_input(self, output: int) -> int:
+        percent = self._translator.context_usage_percent
+        if percent is not None:
+            total = round(percent / 100 * self._plan.context_window)
+            if total > output:  # else it was rounded away, or the window is not what we think
+                self.usage_source = "percentage"
+                return total - output
+        self.usage_source = "estimate"
+        return self._plan.input_tokens
+
+    def _estimated_output(self) -> int:
+        done = self._translator
+        tokens = estimate_output(
+            done.text_ascii + done.thinking_ascii + done.tool_ascii,
+            done.text_other + done.thinking_other + done.tool_other,
+            self._plan.requested_model,
+        )
+        return max(tokens, 1) if done.has_content else tokens
+
+
+def _reported(usage: dict[str, object] | None) -> dict[str, object]:
+    """Keep the members that are counts: not every 200 fills them in."""
+    return {name: count for name, count in (usage or {}).items() if _is_count(count)}
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def _whole(value: object) -> int:
+    return int(value) if isinstance(value, int | float) else 0
