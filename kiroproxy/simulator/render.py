@@ -18,7 +18,7 @@ from kiroproxy.simulator import frames
 from kiroproxy.simulator import script as s
 from kiroproxy.simulator.signing import sign
 
-Action = bytes | s.Wait | s.Hold | s.Silence | s.Drop | s.Refuse | s.Plain
+Action = bytes | s.Head | s.Wait | s.Hold | s.Silence | s.Drop | s.Refuse | s.Plain
 
 
 @dataclass(slots=True)

@@ -117,6 +117,11 @@ class Damage:
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """Send the response head now, before there is a frame."""
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """Send the opening: messageMetadataEvent, after initial-response where targets are used."""
 
@@ -181,8 +186,8 @@ class Plain:
 
 
 Step = (
-    Text | Reasoning | Redacted | Tool | Interleaved | Event | Throw | Error | Raw | Damage | Start
-    | Tail | Wait | Hold | Silence | Drop | Refuse | Plain
+    Text | Reasoning | Redacted | Tool | Interleaved | Event | Throw | Error | Raw | Damage | Head
+    | Start | Tail | Wait | Hold | Silence | Drop | Refuse | Plain
 )  # fmt: skip
 
 

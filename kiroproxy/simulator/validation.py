@@ -54,6 +54,7 @@ def violations(body: dict[str, Any], generation: str = "ide") -> list[str]:
 
     Shape: one line a violation, its rule's number first; empty = accepted. The rules between
     messages are only looked at when every shape is right. `generation`: "ide", "cli" or "kas".
+    Whether a replayed signature is genuine only `check_request` asks.
     """
     return [str(found) for found in find(body, generation)]
 
