@@ -72,7 +72,7 @@ def weigh(text: str, *, dense: bool) -> float:
     count = classes.count
     words = (
         1.05 * (letters.count(b" a") + letters.startswith(b"a"))
-        + 3.00 * letters.count(b"a" * 16)  # no word is this long; one token would be far off
+        + 3.00 * count(b"a" * 16)  # no word is this long; one token would be far off
         + 1.01 * count(b"aA")
         + 0.33 * count(b"AA")
     )
