@@ -10,7 +10,6 @@ import pytest
 import trustme
 import uvloop
 
-
 # Transports differ between the loops, most of all under TLS: what speaks to them runs on both.
 _ON_BOTH_LOOPS = ("test_connection", "test_tunnel")
 

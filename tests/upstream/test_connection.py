@@ -489,7 +489,7 @@ async def test_slow_reader_stops_the_peer_and_loses_nothing(serve, connections, 
         seen = sent
         await asyncio.sleep(0.005)
     assert sent < total // 2
-    assert max(map(lambda c: c._queued_bytes, pool._open)) < 1024 * 1024
+    assert max(c._queued_bytes for c in pool._open) < 1024 * 1024
     count = len(first)
     while piece := await response.chunk():
         assert piece[0] == count // 65536 % 256
