@@ -113,7 +113,7 @@ class Document:
     def _line(self, position: int, key: str) -> int:
         """Return the line of a key of an entry, or of the entry itself. Cost: a second parse."""
         text = without_comments(self.text)
-        start, end = _span(text, position if self.text.lstrip("\ufeff \t\r\n")[:1] == "[" else -1)
+        start, end = _span(text, position if text.lstrip()[:1] == "[" else -1)
         before = text.count("\n", 0, start)
         return before + max(line_of(text[start:end], key), 1)
 

@@ -181,6 +181,8 @@ def _count(slot: Slot, error: GatewayError, now_ms: int) -> None:
 def _wait_for_refresh(slot: Slot, error: GatewayError, now_ms: int) -> None:
     slot.refresh_failures += 1
     wait_ms = _doubled(_REFRESH_FIRST_MS, slot.refresh_failures, _REFRESH_CAP_MS)
+    if error.retry_after_s is not None:
+        wait_ms = min(max(int(error.retry_after_s * 1000), wait_ms), _THROTTLE_CAP_MS)
     slot.cooling_until_ms = max(slot.cooling_until_ms, now_ms + wait_ms)
 
 
