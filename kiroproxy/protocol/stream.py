@@ -148,11 +148,7 @@ class Answer:
 
     def _estimated_output(self) -> int:
         done = self._translator
-        tokens = estimate_output(
-            done.text_ascii + done.thinking_ascii + done.tool_ascii,
-            done.text_other + done.thinking_other + done.tool_other,
-            self._plan.requested_model,
-        )
+        tokens = estimate_output(done.ascii_chars, done.other_chars, self._plan.requested_model)
         return max(tokens, 1) if done.has_content else tokens
 
 

@@ -1,0 +1,45 @@
+# The writer of content blocks, for the compiled module that drives it.
+from libc.stdint cimport uint8_t
+
+from kiroproxy._text cimport Buffer, Literal
+
+
+cdef enum:
+    NO_BLOCK = 0            # else TEXT or THINKING, as the splitter names them
+    HEAD_LEN_MAX = 160      # a delta's beginning, index included
+
+
+cdef struct Tally:
+    Py_ssize_t ascii        # characters below U+0080 …
+    Py_ssize_t other        # … and from there on
+
+
+cdef class BlockWriter:
+    # The block that is open
+    cdef int block                   # NO_BLOCK, TEXT or THINKING
+    cdef int _index                  # of the open block, or of the next
+    cdef bytes _signature            # waits for the end of the thinking block
+    cdef char _head[HEAD_LEN_MAX]    # what each of its deltas begins with
+    cdef int _head_len
+    # For the whole answer
+    cdef bint drops_thinking         # the client wants none: it is counted, not written
+    cdef bint has_content            # a block has been opened
+    cdef Tally text, thinking, tools  # what upstream generated, dropped thinking included
+    # Of the running call
+    cdef Buffer _out
+
+    cdef int put_literal(self, int kind, Literal *literal) except -1
+    cdef int put_plain(self, int kind, const uint8_t *text, Py_ssize_t size) except -1
+    cdef int put_signature(self, str signature) except -1
+    cdef int put_redacted(self, str data) except -1
+    cdef int put_tool(self, str tool_id, str name, bytes arguments) except -1
+    cdef int close_block(self) except -1
+    cdef bytes taken(self)
+
+    cdef int _begin_delta(self, int kind) except -1
+    cdef int _end_delta(self) except -1
+    cdef int _open_block(self, int kind) except -1
+    cdef int _put_start(self, const char *block) except -1
+    cdef int _put_stop(self) except -1
+    cdef int _put_string(self, str value) except -1
+    cdef void _set_head(self, const char *delta, const char *member) noexcept

@@ -1,0 +1,3 @@
+UNSIGNED_SIGNATURE: str
+
+class BlockWriter: ...

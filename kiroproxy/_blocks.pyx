@@ -1,0 +1,207 @@
+"""Anthropic's content blocks, written as server-sent events: one open at a time, numbered from 0.
+
+Rules of this file: it knows nothing of Kiro. A block is opened by its first content, so none is
+empty; it is closed before the next begins.
+
+Theory of operation. What is asked for, by the block that is open:
+
+              text           thinking         signature      tool, redacted thinking
+    NO_BLOCK  open TEXT      open THINKING    open THINKING  whole block → NO_BLOCK
+    TEXT      delta          close, open      close, open    close, whole block → NO_BLOCK
+    THINKING  close, open    delta            keep           close, whole block → NO_BLOCK
+
+A signature is kept until its block closes, because it must be the block's last delta; the last
+one given counts, and a block that got none is given UNSIGNED_SIGNATURE.
+
+Source: Anthropic's streaming grammar.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from libc.stdio cimport snprintf
+
+from kiroproxy._text cimport put, put_chars, put_escaped, release
+from kiroproxy._thinking cimport TEXT, THINKING
+
+# Clients replay a thinking block only if it is signed, and some refuse one that is not. This is
+# base64 of "kiroproxy: this thinking has no upstream signature", and it is never sent to Kiro.
+UNSIGNED_SIGNATURE = "a2lyb3Byb3h5OiB0aGlzIHRoaW5raW5nIGhhcyBubyB1cHN0cmVhbSBzaWduYXR1cmU="
+
+cdef enum:
+    OUT_KEPT_MAX = 16384    # a larger buffer is given back after the call that needed it
+    PIECE_LEN = 8192        # of tool arguments a delta: line readers with a limit stop at 64 KiB
+
+
+cdef class BlockWriter:
+    """Write content blocks into one buffer.
+
+    Order: any; `taken` hands out what was written since the last time.
+    Cost: one copy of the content, and of about 110 bytes around each delta.
+    """
+
+    def __dealloc__(self):
+        release(&self._out)
+
+    # -- content ---------------------------------------------------------------------------
+
+    cdef int put_literal(self, int kind, Literal *literal) except -1:
+        """Write a delta around the inside of a JSON string, as it is."""
+        cdef Tally *tally = &self.thinking if kind == THINKING else &self.text
+        tally.ascii += literal.ascii
+        tally.other += literal.other
+        if kind == THINKING and self.drops_thinking:
+            return 0
+        self._begin_delta(kind)
+        put(&self._out, literal.start, literal.len)
+        return self._end_delta()
+
+    cdef int put_plain(self, int kind, const uint8_t *text, Py_ssize_t size) except -1:
+        """Write a delta around valid UTF-8."""
+        if size == 0:
+            return 0
+        _count(text, size, &self.thinking if kind == THINKING else &self.text)
+        if kind == THINKING and self.drops_thinking:
+            return 0
+        self._begin_delta(kind)
+        put_escaped(&self._out, text, size)
+        return self._end_delta()
+
+    cdef int put_signature(self, str signature) except -1:
+        """Keep a signature for the end of the thinking block, opening one if need be."""
+        if not signature or self.drops_thinking:
+            return 0
+        self._open_block(THINKING)
+        self._signature = signature.encode()
+        return 0
+
+    cdef int put_redacted(self, str data) except -1:
+        """Write a whole block of thinking that only the model can read."""
+        if not data or self.drops_thinking:
+            return 0
+        self.close_block()
+        self._put_start(b'{"type":"redacted_thinking","data":"')
+        self._put_string(data)
+        put_chars(&self._out, b'"}}\n\n')
+        return self._put_stop()
+
+    cdef int put_tool(self, str tool_id, str name, bytes arguments) except -1:
+        """Write a whole tool call; `arguments` is a valid JSON object."""
+        cdef const uint8_t *p = <const uint8_t *>PyBytes_AS_STRING(arguments)
+        cdef Py_ssize_t left = PyBytes_GET_SIZE(arguments)
+        cdef Py_ssize_t size
+        self.close_block()
+        self._put_start(b'{"type":"tool_use","id":"')
+        self._put_string(tool_id)
+        put_chars(&self._out, b'","name":"')
+        self._put_string(name)
+        put_chars(&self._out, b'","input":{}}}\n\n')
+        self._set_head(b"input_json_delta", b"partial_json")
+        _count(p, left, &self.tools)
+        while left:
+            size = min(left, <Py_ssize_t>PIECE_LEN)
+            while size < left and (p[size] & 0xC0) == 0x80:
+                size -= 1  # not within a character
+            put(&self._out, self._head, self._head_len)
+            put_escaped(&self._out, p, size)
+            self._end_delta()
+            p += size
+            left -= size
+        return self._put_stop()
+
+    cdef int close_block(self) except -1:
+        """Close the open block, if any; a thinking block is signed first."""
+        if self.block == NO_BLOCK:
+            return 0
+        if self.block == THINKING:
+            if self._signature is None:
+                self._signature = UNSIGNED_SIGNATURE.encode()
+            self._set_head(b"signature_delta", b"signature")
+            put(&self._out, self._head, self._head_len)
+            put_escaped(
+                &self._out,
+                <const uint8_t *>PyBytes_AS_STRING(self._signature),
+                PyBytes_GET_SIZE(self._signature),
+            )
+            self._end_delta()
+            self._signature = None
+        self.block = NO_BLOCK
+        return self._put_stop()
+
+    cdef bytes taken(self):
+        """Hand out what was written."""
+        cdef bytes out = PyBytes_FromStringAndSize(<const char *>self._out.data, self._out.len)
+        self._out.len = 0
+        if self._out.room > OUT_KEPT_MAX:
+            release(&self._out)
+        return out
+
+    # -- events ----------------------------------------------------------------------------
+
+    cdef int _begin_delta(self, int kind) except -1:
+        if self.block != kind:
+            self._open_block(kind)
+        return put(&self._out, self._head, self._head_len)
+
+    cdef int _end_delta(self) except -1:
+        return put(&self._out, b'"}}\n\n', 5)
+
+    cdef int _open_block(self, int kind) except -1:
+        """Have a block of this kind open; a different one is closed first."""
+        if self.block == kind:
+            return 0
+        self.close_block()
+        if kind == TEXT:
+            self._put_start(b'{"type":"text","text":""}}\n\n')
+            self._set_head(b"text_delta", b"text")
+        else:
+            self._put_start(b'{"type":"thinking","thinking":"","signature":""}}\n\n')
+            self._set_head(b"thinking_delta", b"thinking")
+        self.block = kind
+        return 0
+
+    cdef int _put_start(self, const char *block) except -1:
+        """Write content_block_start up to and including `block`."""
+        cdef char head[HEAD_LEN_MAX]
+        cdef int size = snprintf(
+            head, HEAD_LEN_MAX,
+            b'event: content_block_start\ndata: {"type":"content_block_start","index":%d,'
+            b'"content_block":', self._index,
+        )
+        put(&self._out, head, size)
+        self.has_content = True
+        return put_chars(&self._out, block)
+
+    cdef int _put_stop(self) except -1:
+        cdef char stop[HEAD_LEN_MAX]
+        cdef int size = snprintf(
+            stop, HEAD_LEN_MAX,
+            b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n',
+            self._index,
+        )
+        self._index += 1
+        return put(&self._out, stop, size)
+
+    cdef int _put_string(self, str value) except -1:
+        cdef Py_ssize_t size = 0
+        cdef const char *text = PyUnicode_AsUTF8AndSize(value, &size)
+        return put_escaped(&self._out, <const uint8_t *>text, size)
+
+    cdef void _set_head(self, const char *delta, const char *member) noexcept:
+        """Write the beginning of the open block's deltas once for all of them."""
+        self._head_len = snprintf(
+            self._head, HEAD_LEN_MAX,
+            b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
+            b'"delta":{"type":"%s","%s":"', self._index, delta, member,
+        )
+
+
+cdef void _count(const uint8_t *text, Py_ssize_t size, Tally *tally) noexcept nogil:
+    """Add the characters of valid UTF-8: a character has one byte that does not continue it."""
+    cdef Py_ssize_t index
+    cdef Py_ssize_t high = 0
+    cdef Py_ssize_t leads = 0
+    for index in range(size):
+        high += text[index] >= 0x80
+        leads += text[index] >= 0xC0
+    tally.ascii += size - high
+    tally.other += leads

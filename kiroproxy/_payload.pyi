@@ -1,0 +1,6 @@
+class Violation(Exception):
+    name: str
+    message: str
+    def __init__(self, name: str, message: str) -> None: ...
+
+class Payload: ...
