@@ -1,0 +1,74 @@
+"""Shared by the simulator's tests: a caller that looks like Kiro IDE."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from kiroproxy.simulator import Simulator
+
+IDENTITY = "KiroIDE-0.11.107-" + "a" * 64
+
+
+def ide_headers(token: str) -> dict[str, str]:
+    return {
+        "authorization": f"Bearer {token}",
+        "content-type": "application/json",
+        "x-amzn-kiro-agent-mode": "vibe",
+        "x-amzn-codewhisperer-optout": "true",
+        "amz-sdk-invocation-id": str(uuid4()),
+        "amz-sdk-request": "attempt=1; max=3",
+        "x-amz-user-agent": f"aws-sdk-js/1.0.34 {IDENTITY}",
+        "user-agent": "aws-sdk-js/1.0.34 ua/2.1 os/darwin#24.6.0 lang/js md/nodejs#22.22.0 "
+        f"api/codewhispererstreaming#1.0.34 m/E {IDENTITY}",
+    }
+
+
+def body_for(prompt: str, **members: Any) -> dict[str, Any]:
+    message = {"content": prompt, "modelId": "claude-sonnet-4.5", "origin": "AI_EDITOR", **members}
+    return {
+        "conversationState": {
+            "conversationId": "c1",
+            "chatTriggerType": "MANUAL",
+            "currentMessage": {"userInputMessage": message},
+        }
+    }
+
+
+class Caller:
+    """An HTTP client with a simulator's own token."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self.client = client
+
+    async def ask(self, sim: Simulator, body: Any = None, **headers: str) -> httpx.Response:
+        sent = {**ide_headers(sim.tokens.accounts[0].access_token), **headers}
+        return await self.client.post(
+            f"{sim.url}/generateAssistantResponse", json=body or body_for("hi"), headers=sent
+        )
+
+    def stream(self, sim: Simulator, body: Any = None) -> Any:
+        return self.client.stream(
+            "POST",
+            f"{sim.url}/generateAssistantResponse",
+            json=body or body_for("hi"),
+            headers=ide_headers(sim.tokens.accounts[0].access_token),
+        )
+
+
+@pytest.fixture
+async def caller() -> AsyncIterator[Caller]:
+    async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+        yield Caller(client)
+
+
+@pytest.fixture
+def make_body() -> Callable[..., dict[str, Any]]:
+    return body_for
+
+
+@pytest.fixture
+def make_headers() -> Callable[[str], dict[str, str]]:
+    return ide_headers
