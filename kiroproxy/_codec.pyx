@@ -237,21 +237,20 @@ cdef class FrameParser:
         Raises: FrameError — its `messages` were good; the parser stays failed until reset().
         Cost: copies all it gives; for tests and rare users.
         """
-        cdef Frame frame
-        cdef Py_buffer lent
         messages = []
-        PyObject_GetBuffer(data, &lent, PyBUF_SIMPLE)
         try:
-            self.feed_raw(<const uint8_t *>lent.buf, lent.len)
-            while self.next_frame(&frame):
-                messages.append(decode_message(&frame))
+            drain(self, data, messages)
         except FrameError as error:
             error.messages = messages
             raise
-        finally:
-            self._chunk_left = 0  # lent for this call only, also when memory ran out in it
-            PyBuffer_Release(&lent)
         return messages
+
+    def count(self, data):
+        """Check the messages that `data` completes as feed() does, but decode none; count them.
+
+        Cost: what the compiled face costs, which is what this is for: to measure it.
+        """
+        return drain(self, data, None)
 
     def pending_bytes(self):
         """Count the bytes held of a message that is not complete yet."""
@@ -354,6 +353,9 @@ cdef class FrameParser:
         frame.name = resolve(self._routing.name, frame.headers.buf)
         frame.error_message = resolve(self._routing.error_message, frame.headers.buf)
         frame.content_type = resolve(self._routing.content_type, frame.headers.buf)
+        KP_CHECK(frame.payload.buf + frame.payload.len == start + end)
+        KP_CHECK(frame.payload.len >= 0)
+        KP_CHECK(self._routing.name.at + self._routing.name.len <= frame.headers.len)
         return 0
 
     cdef int _walk(self, Slice block) except -1:
@@ -523,6 +525,24 @@ cdef Routing route(const Known *known, const uint8_t *start) noexcept nogil:
 
 
 # -- Python values -------------------------------------------------------------------------
+
+
+cdef Py_ssize_t drain(FrameParser parser, data, list messages) except -1:
+    """Feed `data` and count what it completes; decode into `messages` unless that is None."""
+    cdef Frame frame
+    cdef Py_buffer lent
+    cdef Py_ssize_t count = 0
+    PyObject_GetBuffer(data, &lent, PyBUF_SIMPLE)
+    try:
+        parser.feed_raw(<const uint8_t *>lent.buf, lent.len)
+        while parser.next_frame(&frame):
+            count += 1
+            if messages is not None:
+                messages.append(decode_message(&frame))
+    finally:
+        parser._chunk_left = 0  # lent for this call only, also when memory ran out in it
+        PyBuffer_Release(&lent)
+    return count
 
 
 MESSAGE_TYPES = ("", "event", "exception", "error")  # by MessageType

@@ -248,6 +248,15 @@ def test_every_flipped_bit_of_a_message_is_noticed() -> None:
         assert outcome.messages == []
 
 
+@pytest.mark.parametrize("size", CUTS)
+def test_counting_checks_messages_as_decoding_does(size: int) -> None:
+    parser = FrameParser()
+    stream = b"".join(map(bytes_of, VALID))
+    assert sum(map(parser.count, cut(stream, size))) == len(VALID)
+    with pytest.raises(FrameError, match="header-duplicate"):
+        parser.count(bytes_of("invalid_duplicate_header.bin"))
+
+
 def test_any_readable_buffer_can_be_fed() -> None:
     frame = text_frame("x")
     parser = FrameParser()
