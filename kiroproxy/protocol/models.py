@@ -135,7 +135,8 @@ _THINKING = "-thinking"
 # What clients and resellers append to an id without meaning another model.
 _DECORATION = re.compile(r"(\[1m\]|-1m|-latest|[-@]\d{8}|-v\d+(:\d+)?)$")
 _KIRO_CLAUDE = re.compile(r"claude-([a-z]+)(?:-(\d+)(?:\.(\d+))?)?$")
-_VERSION = r"(\d{1,2})(?:[.-](\d{1,2}))?(?![\d.])"
+# A longer second number is a date that some other word follows.
+_VERSION = r"(\d+)(?:[.-](\d{1,2})(?!\d))?(?!\d)"
 
 Version: TypeAlias = tuple[int, int]
 
@@ -194,7 +195,10 @@ class Catalogue:
         # Older generations of the listing have no request schemas at all; then their absence
         # on one model does not mean that it cannot think.
         schemas_listed = any(row.get("additionalModelRequestFieldsSchema") for row in rows)
-        return cls(_live_model(row, schemas_listed) for row in rows)
+        # Several credentials' listings may come joined: the first of an id counts.
+        unique = {row["modelId"]: row for row in reversed(rows)}
+        ordered = [unique.pop(row["modelId"]) for row in rows if row["modelId"] in unique]
+        return cls(_live_model(row, schemas_listed) for row in ordered)
 
     def resolve(self, requested: str) -> Resolved:
         """Find the model a client means.

@@ -52,9 +52,9 @@ def plan(body: dict[str, Any], model: Model, *, suffix: bool) -> Reasoning:
 
 
 def _native(model: Model, kind: str, effort: str, display: Any) -> Reasoning:
+    """Claude's fields. Kiro refuses an effort beside any other type than adaptive."""
     disabled = kind == "disabled"
     if disabled and model.can_disable_thinking:
-        # Kiro refuses an effort beside any other type than adaptive.
         return Reasoning({"thinking": {"type": "disabled"}}, drop_thinking=True)
     fields: dict[str, Any] = {}
     if kind and model.thinking_types:
@@ -64,6 +64,8 @@ def _native(model: Model, kind: str, effort: str, display: Any) -> Reasoning:
         elif display == "updates":
             thinking["display"] = "summarized"  # the nearest Kiro has
         fields["thinking"] = thinking
+        if thinking["type"] != "adaptive":
+            return Reasoning(fields)
     effort = clamp("low" if disabled else effort, model.efforts)
     if effort:
         fields["output_config"] = {"effort": effort}

@@ -5,9 +5,9 @@ nothing is added but what a parameter of the request asks for. The body is built
 on another credential only splices another profile ARN into it.
 
 Theory of operation: `parse_body` reads JSON, `convert` validates the outer shape, folds the
-messages (`turns`, `history`), declares the tools (`tools`), plans the thinking (`reasoning`), and puts
-the system prompt in front of the first user message, where it stays for the whole conversation
-and keeps Kiro's prompt cache warm.
+messages (`turns`, `history`), declares the tools (`tools`), plans the thinking (`reasoning`),
+and puts the system prompt in front of the first user message, where it stays for the whole
+conversation and keeps Kiro's prompt cache warm.
 
 Source: Kiro's GenerateAssistantResponse as its IDE sends it; Anthropic's error texts, which
 clients match on.
@@ -16,6 +16,7 @@ clients match on.
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -33,6 +34,7 @@ from kiroproxy.protocol.websearch import WebSearch, detect
 # A local estimate may be off by a third; beyond this factor Kiro could only refuse.
 OVERFLOW_FACTOR = 1.5
 BILLING_HEADER = "x-anthropic-billing-header:"
+_TOO_DEEP = "The request body is nested too deeply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +114,19 @@ def _parse_leniently(raw: bytes, refusal: orjson.JSONDecodeError) -> Any:
         raise fault
     try:
         text = raw.decode("utf-8-sig")
-        return well_formed(json.loads(text, strict=False, parse_constant=_refuse_constant))
+        return well_formed(_LENIENT.decode(text))
     except (ValueError, RecursionError):
         raise fault from refusal
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(name)
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not isfinite(number):
+        raise ValueError(digits)
+    return number
+
+
+_LENIENT = json.JSONDecoder(strict=False, parse_float=_finite, parse_constant=_finite)
 
 
 def well_formed(value: Any) -> Any:
@@ -156,9 +164,15 @@ def convert(
     """
     try:
         return _convert(body, catalogue, ids, session_id)
-    except orjson.JSONEncodeError:
-        # Only a body that `parse_body` did not read can hold unwritable strings.
+    except (orjson.JSONEncodeError, UnicodeEncodeError):
+        pass  # unwritable strings; only a body that `parse_body` did not read can hold them
+    except RecursionError:
+        raise RequestError(_TOO_DEEP) from None
+    try:
         return _convert(well_formed(body), catalogue, ids, session_id)
+    except (orjson.JSONEncodeError, RecursionError) as error:
+        # What is left after that repair is the writer's own limit: 254 levels.
+        raise RequestError(_TOO_DEEP) from error
 
 
 def _convert(
@@ -185,7 +199,7 @@ def _convert(
         drop_thinking=thought.drop_thinking,
         tool_names=toolbox.renamed,
         stop_sequences=_stop_sequences(body),
-        max_tokens=body["max_tokens"],
+        max_tokens=int(body["max_tokens"]),
         input_tokens=tokens,
         context_window=model.context_window,
         conversation_id=conversation_id,
@@ -266,11 +280,7 @@ def _validate(body: dict[str, Any]) -> None:
             raise RequestError(f"{name}: Field required")
     if not isinstance(body["model"], str):
         raise RequestError("model: Input should be a valid string")
-    limit = body["max_tokens"]
-    if not isinstance(limit, int) or isinstance(limit, bool):
-        raise RequestError("max_tokens: Input should be a valid integer")
-    if limit < 0:
-        raise RequestError("max_tokens: Input should be greater than or equal to 0")
+    _check_max_tokens(body["max_tokens"])
     if not isinstance(body["messages"], list):
         raise RequestError("messages: Input should be a valid list")
     if not body["messages"]:
@@ -280,6 +290,14 @@ def _validate(body: dict[str, Any]) -> None:
             raise RequestError(f"messages.{index}: Input should be a valid dictionary")
         if not isinstance(message.get("role"), str):
             raise RequestError(f"messages.{index}.role: Field required")
+
+
+def _check_max_tokens(limit: Any) -> None:
+    is_whole = isinstance(limit, int) or (isinstance(limit, float) and limit.is_integer())
+    if not is_whole or isinstance(limit, bool):
+        raise RequestError("max_tokens: Input should be a valid integer")
+    if limit < 0:
+        raise RequestError("max_tokens: Input should be greater than or equal to 0")
 
 
 def _stop_sequences(body: dict[str, Any]) -> tuple[str, ...]:

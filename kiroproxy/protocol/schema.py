@@ -20,21 +20,7 @@ _COMBINATORS = ("allOf", "anyOf", "oneOf")
 # Keywords by what their value is, to tell a keyword `required` from a property of that name.
 _MAPS = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
 _LISTS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
-_SINGLE = frozenset(
-    {
-        "items",
-        "additionalItems",
-        "additionalProperties",
-        "unevaluatedItems",
-        "unevaluatedProperties",
-        "propertyNames",
-        "contains",
-        "not",
-        "if",
-        "then",
-        "else",
-    }
-)
+_VALUES = frozenset({"default", "const", "enum", "example", "examples"})
 
 
 def repaired(schema: Any) -> orjson.Fragment:
@@ -148,10 +134,12 @@ def _keep(cleaned: Schema, key: str, value: Any) -> None:
         parts = [_clean(item) for item in value if item is not None] if _is_list(value) else []
         if parts:
             cleaned[key] = parts
-    elif key in _SINGLE:
-        cleaned[key] = [_clean(item) for item in value] if _is_list(value) else _clean(value)
-    else:
+    elif key in _VALUES:
         cleaned[key] = value
+    elif _is_list(value):
+        cleaned[key] = [_clean(item) for item in value if item is not None]
+    else:
+        cleaned[key] = _clean(value)
 
 
 def _is_list(value: Any) -> bool:

@@ -21,6 +21,7 @@ Tool: TypeAlias = dict[str, Any]
 
 MAX_NAME = 64
 MAX_DESCRIPTION = 10_000  # Kiro's limit is 10,240; the rest is room for the reference
+GONE = "Was called earlier in this conversation and is no longer available."
 _LEGAL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _LEGAL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
@@ -56,7 +57,7 @@ class Toolbox:
         self._used: set[str] = set()
         self._hidden = _hidden(self._declared, body.get("tools"), messages)
         self._documentation: list[str] = []
-        self.choice = _Choice(body.get("tool_choice"), self._declared)
+        self.choice = _Choice(body.get("tool_choice"), self._declared, body.get("tools"))
 
     @property
     def renamed(self) -> dict[str, str]:
@@ -83,7 +84,7 @@ class Toolbox:
             if name in self._used or (name not in self._hidden and self.choice.offers)
         ]
         stubs = sorted(self._used - self._declared.keys())
-        return offered + [self._specification(name, {}) for name in stubs]
+        return offered + [self._specification(name, {"description": GONE}) for name in stubs]
 
     @property
     def documentation(self) -> str:
@@ -196,15 +197,18 @@ def _block_references(block: dict[str, Any]) -> Iterator[tuple[str, str]]:
 class _Choice:
     """`tool_choice` in words: Kiro has no field for it, so the model is told."""
 
-    def __init__(self, choice: Any, declared: dict[str, Tool]) -> None:
+    def __init__(self, choice: Any, declared: dict[str, Tool], tools: Any) -> None:
         choice = choice if isinstance(choice, dict) else {}
         self._kind = choice.get("type")
         self._name = choice.get("name")
         self._single = bool(choice.get("disable_parallel_tool_use"))
         self._any_declared = bool(declared)
         self.offers = self._kind != "none"
-        if self._kind == "tool" and declared and self._name not in declared:
+        if self._kind != "tool" or self._name in declared:
+            return
+        if all(tool.get("name") != self._name for tool in tools or ()):
             raise RequestError(f"tool_choice: Tool '{self._name}' not found in provided tools")
+        self._kind = "auto"  # a server tool: nobody here can be made to call it
 
     def instruction(self, toolbox: Toolbox) -> str:
         """Say what the choice demands; "" when the model is free."""

@@ -8,6 +8,7 @@ prompt cache; turns that hold nothing vanish. The first and the last turn are th
 Source: Anthropic's message rules; Claude Code's own folding of system messages.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -192,11 +193,18 @@ def _said(block: Any, path: str) -> Iterator[str]:
         yield part
 
 
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+
+
+def _is_base64(data: str) -> bool:
+    return bool(data) and _BASE64.fullmatch(data) is not None
+
+
 def _replayable(block: Wire) -> Wire | None:
     """Return the reasoning Kiro would accept back, if any: only what Kiro itself signed."""
     if block["type"] == "redacted_thinking":
         data = block.get("data")
-        return {"redactedContent": data} if isinstance(data, str) and data else None
+        return {"redactedContent": data} if isinstance(data, str) and _is_base64(data) else None
     text, signature = block.get("thinking"), block.get("signature")
     if not isinstance(signature, str) or not signature or signature == UNSIGNED_SIGNATURE:
         return None
