@@ -15,10 +15,7 @@ Source: the credentials.json contract in README.md.
 """
 
 import contextlib
-import errno
 import logging
-import os
-import stat
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -28,16 +25,12 @@ from typing import Any
 from kiroproxy.accounts.credential import Credential, derived_machine_id, parse
 from kiroproxy.accounts.document import Document, Entry
 from kiroproxy.accounts.fields import is_cut
+from kiroproxy.accounts.file import CredentialFile, Signature
 from kiroproxy.accounts.lock import FileLock
-from kiroproxy.accounts.replacement import finish_interrupted, replace_file
 from kiroproxy.config import Config, normal_machine_id
 from kiroproxy.errors import ConfigError
 
 log = logging.getLogger(__name__)
-
-# A write takes milliseconds; whoever holds the lock longer is stopped or on a dead disk.
-_LOCK_TIMEOUT_S = 10.0
-_Signature = tuple[int, int, int]
 
 
 class NotSaved(ConfigError):
@@ -68,10 +61,11 @@ class Store:
         self.config = config
         self.faults: list[ConfigError] = []
         self.warnings: list[str] = []
+        self._file = CredentialFile(path)
         self._thread_lock = threading.Lock()
         self._known: dict[int, Entry] = {}  # as last read: outlives an unreadable file
         self._unsaved: dict[int, _Unsaved] = {}
-        self._signature: _Signature | None = None
+        self._signature: Signature | None = None  # of what `load` saw, or of our own write on it
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -97,8 +91,8 @@ class Store:
             return self._parsed(entry) if entry else None
 
     def has_changed(self) -> bool:
-        """Say whether somebody else wrote the file since it was last read. Cost: one stat."""
-        return self._signature_now() != self._signature
+        """Say whether somebody else wrote the file since `load`. Cost: one stat."""
+        return self._file.signature() != self._signature
 
     # -- writing ---------------------------------------------------------------------------
 
@@ -116,7 +110,7 @@ class Store:
             with self._transaction() as document:
                 entry = document.find(id)
                 if entry is None:
-                    raise self._fault(f"holds no credential {id}", "")
+                    raise self._file.fault(f"holds no credential {id}")
                 if replacing is not None and _text(entry, "refreshToken") != replacing:
                     return self._parsed(entry)
                 _apply(entry, changes)
@@ -125,7 +119,7 @@ class Store:
         except ConfigError as found:
             fault = found
         except OSError as found:
-            fault = self._write_fault(found)
+            fault = self._file.write_fault(found)
         if id not in self._known:
             raise fault
         raise NotSaved(fault, self._keep_unsaved(id, changes)) from fault
@@ -151,7 +145,7 @@ class Store:
                         raise ConfigError("is already here", file=str(self.path), key=secret)
                 document.add(entry)
         except OSError as found:
-            raise self._write_fault(found) from found
+            raise self._file.write_fault(found) from found
         return self._parsed(entry)
 
     def remove(self, id: int) -> None:
@@ -161,50 +155,41 @@ class Store:
                 document.remove(id)
                 self._unsaved.pop(id, None)
         except OSError as found:
-            raise self._write_fault(found) from found
+            raise self._file.write_fault(found) from found
 
     def refresh_lock(self, id: int) -> FileLock:
         """Return the lock under which one process at a time renews a credential."""
-        target = self._target()
-        return FileLock(target.with_name(f".{target.name}.{id}.lock"))
+        return self._file.lock_for(id)
 
     # -- one file, read and replaced -------------------------------------------------------
-
-    def _target(self) -> Path:
-        """Follow symlinks: a rename would replace the link and leave its target stale."""
-        return self.path.resolve()
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[Document]:
         """Read inside the lock, yield, write if `is_changed`. Raises: ConfigError, OSError."""
-        target = self._target()
-        with self._thread_lock:
-            lock = FileLock(target.with_name(f".{target.name}.lock"))
-            if not lock.acquire(_LOCK_TIMEOUT_S):
-                raise self._fault("is locked by another process", f"See who holds {lock.path}")
-            try:
-                finish_interrupted(target, self._is_whole)
-                document = self._read() or Document("", str(self.path))
-                yield document
-                if document.is_changed:
-                    replace_file(target, document.dump())
-                    self._signature = self._signature_now()
-                    self._forget_saved(document)
-                self._remember(document)
-            finally:
-                lock.release()
+        with self._thread_lock, self._file.locked(self._is_whole):
+            is_seen = self._file.signature() == self._signature
+            document = self._read() or Document("", str(self.path))
+            yield document
+            if document.is_changed:
+                self._file.write(document.dump())
+                for _, entry in document.objects():
+                    self._unsaved.pop(entry["id"], None)  # reading laid it over, or dropped it
+                if is_seen:  # else `has_changed` still has something to tell
+                    self._signature = self._file.signature()
+            self._remember(document)
 
     def _load_and_repair(self) -> Document | None:
-        if self._signature_now() is None:
-            self._signature = None
+        self._signature = self._file.signature()
+        if self._signature is None:
             return None
-        self._tighten_mode()
+        if warning := self._file.tighten_mode():
+            self.warnings.append(warning)
         document: Document | None = None
         try:
             with self._transaction() as document:
                 pass
         except OSError as fault:
-            self.warnings.append(str(self._write_fault(fault)))
+            self.warnings.append(str(self._file.write_fault(fault)))
             with self._thread_lock:
                 document = document or self._read()
         if document:
@@ -213,21 +198,13 @@ class Store:
 
     def _read(self) -> Document | None:
         """Read, complete ids and machine ids, lay over what is unsaved. None: no file."""
-        signature = self._signature_now()
-        try:
-            text = self._target().read_text(encoding="utf-8")
-        except FileNotFoundError:
+        text = self._file.read()
+        if text is None:
             return None
-        except IsADirectoryError:
-            remedy = "Docker makes one where a mounted file is missing: create the file first"
-            raise self._fault("is a directory", remedy) from None
-        except (OSError, UnicodeDecodeError) as fault:
-            raise self._fault(f"cannot be read ({_reason(fault)})", "") from fault
         document = Document(text, str(self.path))
         for _, entry in document.objects():
             self._complete(document, entry)
         self._lay_over(document)
-        self._signature = signature
         self._remember(document)
         return document
 
@@ -270,10 +247,6 @@ class Store:
             _apply(entry, self._unsaved[id].changes)
             return self._parsed(entry)
 
-    def _forget_saved(self, document: Document) -> None:
-        for _, entry in document.objects():
-            self._unsaved.pop(entry["id"], None)  # reading laid it over, or dropped it
-
     def _remember(self, document: Document) -> None:
         self._known |= {entry["id"]: dict(entry) for _, entry in document.objects()}
 
@@ -309,49 +282,11 @@ class Store:
         key = self.config.kiro_api_key
         return parse({"kiroApiKey": key}, self.config, id=0).credential if key else None
 
-    # -- the file itself -------------------------------------------------------------------
-
-    def _signature_now(self) -> _Signature | None:
-        try:
-            found = self.path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as fault:
-            raise self._fault(f"cannot be read ({_reason(fault)})", "") from fault
-        return found.st_mtime_ns, found.st_size, found.st_ino
-
-    def _tighten_mode(self) -> None:
-        target = self._target()
-        mode = stat.S_IMODE(target.stat().st_mode)
-        if not mode & 0o077 or target.is_dir():
-            return
-        done = "it is 0600 now"
-        try:
-            target.chmod(0o600)
-        except OSError as fault:
-            done = f"and that cannot be changed ({_reason(fault)}); run: chmod 600 {target}"
-        self.warnings.append(f"{self.path}: other users could read it (mode {mode:04o}); {done}")
-
     def _is_whole(self, data: bytes) -> bool:
         try:
             return bool(Document(data.decode(), str(self.path)).entries)
         except (ConfigError, UnicodeDecodeError):
             return False
-
-    def _fault(self, reason: str, remedy: str) -> ConfigError:
-        return ConfigError(reason, file=str(self.path), remedy=remedy)
-
-    def _write_fault(self, fault: OSError) -> ConfigError:
-        directory = self._target().parent
-        remedies = {
-            errno.EBUSY: "It is a mount of its own: mount the directory it is in instead",
-            errno.ENOSPC: f"Free some space in {directory}",
-            errno.EDQUOT: f"Free some space in {directory}",
-        }
-        remedy = remedies.get(
-            fault.errno or 0, f"Make {directory} writable for user {os.geteuid()}"
-        )
-        return self._fault(f"cannot be written ({_reason(fault)})", remedy)
 
 
 def _apply(entry: Entry, changes: Mapping[str, Any]) -> None:
@@ -372,7 +307,3 @@ def _has_machine_id(entry: Entry) -> bool:
         return bool(normal_machine_id(_text(entry, "machineId")))
     except ValueError:
         return False
-
-
-def _reason(fault: Exception) -> str:
-    return getattr(fault, "strerror", None) or str(fault)

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiroproxy.accounts.credential import Credential, Parsed, Proxy, digest, masked, parse
+from kiroproxy.accounts.credential import (
+    KNOWN_KEYS,
+    Credential,
+    Parsed,
+    Proxy,
+    digest,
+    masked,
+    parse,
+)
 from kiroproxy.config import Config
 
 TOKEN = "r" * 200
@@ -212,11 +220,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
     max_leaves=4,
 )
-KEYS = st.sampled_from(
-    "id accessToken refreshToken profileArn expiresAt authMethod clientId clientSecret priority "
-    "region authRegion apiRegion machineId email proxyUrl proxyUsername proxyPassword endpoint "
-    "kiroApiKey disabled other".split()
-)
+KEYS = st.sampled_from([*sorted(KNOWN_KEYS), "other"])
 
 
 @given(st.dictionaries(KEYS, JSON))

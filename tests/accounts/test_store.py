@@ -206,7 +206,10 @@ def test_what_somebody_else_wrote_meanwhile_survives(
     assert store.has_changed()
     store.update(1, {"accessToken": "ours"})
     assert [each["accessToken"] for each in content(path)] == ["ours", "theirs"]
-    assert not store.has_changed()
+    assert store.has_changed(), "nobody has loaded their change yet"
+    store.load()
+    store.update(1, {"accessToken": "again"})
+    assert not store.has_changed(), "our own write is no news"
 
 
 def test_another_refresh_token_in_the_file_is_not_overwritten(
