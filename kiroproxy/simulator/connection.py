@@ -60,7 +60,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
         # Nothing may linger in our buffer: a step is done when its bytes are with the kernel.
-        self._transport.set_write_buffer_limits(high=0)
+        # Not 0: asyncio's TLS transport then pauses and resumes with every second write.
+        self._transport.set_write_buffer_limits(high=1, low=0)
         self._writable.set()
         self._task = asyncio.get_running_loop().create_task(self._run())
         self._register(self, True)
