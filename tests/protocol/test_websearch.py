@@ -20,6 +20,7 @@ from kiroproxy.errors import (
     RequestError,
     Throttled,
 )
+from kiroproxy.protocol.response import Fold
 from kiroproxy.protocol.websearch import (
     SearchError,
     SearchResult,
@@ -465,6 +466,15 @@ def test_official_client_reads_a_failure_as_a_failure() -> None:
     assert result.content.error_code == "unavailable"
     assert message.usage.server_tool_use is not None
     assert message.usage.server_tool_use.web_search_requests == 0
+
+
+def test_answer_without_streaming_is_the_same_message() -> None:
+    raw = stream(SearchResults((PAGE,)))
+    fold = Fold()
+    fold.feed(raw)
+    folded, streamed = fold.message(), through_the_sdk(raw).to_dict()
+    for member in ("id", "model", "role", "content", "stop_reason"):
+        assert folded[member] == streamed[member], member
 
 
 def test_upstream_words_of_a_failure_do_not_reach_the_client() -> None:
