@@ -120,6 +120,7 @@ MODELS: Final = {
         Model("deepseek-3.2", "DeepSeek 3.2", 128 * _K, 64 * _K, 0.25, images=False),
         Model("glm-5", "GLM 5", 200 * _K, 64 * _K, 0.5, images=False),
         Model("minimax-m2.5", "MiniMax M2.5", 196 * _K, 64 * _K, 0.25, images=False),
+        Model("minimax-m2.1", "MiniMax M2.1", 196 * _K, 64 * _K, 0.15, images=False),
         Model("qwen3-coder-next", "Qwen3 Coder Next", 256 * _K, 64 * _K, 0.05, images=False),
     )
 }  # fmt: skip

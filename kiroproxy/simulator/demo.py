@@ -24,13 +24,15 @@ PACE_S: Final = 0.025  # 40 pieces a second: fast, and visibly not all at once
 SHELLS: Final = frozenset({"bash", "shell", "execute_command", "run_command"})
 _REMINDER: Final = re.compile(r"<system-reminder>.*?</system-reminder>", re.DOTALL)
 _CHINESE: Final = re.compile(r"[\u4e00-\u9fff]")
-_HELLO: Final = re.compile(r"(hi|hello|hey|yo|good (morning|evening))\b|你好|您好|嗨|哈喽", re.I)
+_HELLO: Final = re.compile(
+    r"(say )?(hi|hello|hey|yo|good (morning|evening))\b|你好|您好|嗨|哈喽", re.I
+)
 _THANKS: Final = re.compile(r"\bthank|谢", re.I)
 _WHO: Final = re.compile(r"who are you|what are you|which model|what model|你是谁|什么模型", re.I)
 _COUNT: Final = re.compile(
     r"(?:count (?:up )?(?:to|from 1 to)|数到|从\s*1\s*数到)\s*(\d{1,3})", re.I
 )
-_SUM: Final = re.compile(r"(-?\d{1,9})\s*([+*×x-])\s*(-?\d{1,9})")
+_SUM: Final = re.compile(r"(?<![\w.-])(\d{1,9})\s*([+*×-])\s*(\d{1,9})(?![\w-]|\.\d)")
 _TOOL_WORDS: Final = re.compile(
     r"\b(run|tools?|bash|shell|command|echo|execute)\b|运行|执行|命令|工具", re.I
 )

@@ -99,6 +99,8 @@ async def test_chinese_is_answered_in_chinese(ask):
         ("从 1 数到 3", "1, 2, 3。"),
         ("What is 17 + 25?", "17 + 25 = 42"),
         ("6 * 7", "6 * 7 = 42"),
+        ("since 2026-11-22 it hangs", "You wrote"),
+        ("Say hello.", "Hello!"),
         ("Thanks a lot", "welcome"),
         ("谢谢", "不客气"),
         ("Who are you?", "simulator"),
