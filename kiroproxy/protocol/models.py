@@ -205,11 +205,10 @@ class Catalogue:
 
         Raises: NotFound — unknown family, or a version newer than any in the catalogue.
         """
+        if exact := self._exact.get(requested.strip().lower()):
+            return Resolved(exact, thinking_suffix=False)  # an id may itself end in -thinking
         name, thinking = _bare(requested)
-        model = self._exact.get(requested.strip().lower()) or self._exact.get(
-            _ALIASES.get(name, name)
-        )
-        model = model or self._by_family(name)
+        model = self._exact.get(_ALIASES.get(name, name)) or self._by_family(name)
         if model is None:
             raise NotFound(f"model: {requested}")
         return Resolved(model, thinking)

@@ -42,7 +42,7 @@ def plan(body: dict[str, Any], model: Model, *, suffix: bool) -> Reasoning:
     budget = budget if isinstance(budget, int) and budget > 0 else 0
     effort = _effort(body)
     if not model.native_thinking:
-        tags = _tags(kind, budget, effort) if model.is_claude else ""
+        tags = _tags(kind, budget, effort, model) if model.is_claude else ""
         return Reasoning(tags=tags, drop_thinking=kind == "disabled")
     if kind == "enabled" and budget and not effort:
         effort = _of_budget(budget)
@@ -79,14 +79,14 @@ def _opaque(model: Model, kind: str, effort: str) -> Reasoning:
     return Reasoning(fields, drop_thinking=kind == "disabled")
 
 
-def _tags(kind: str, budget: int, effort: str) -> str:
+def _tags(kind: str, budget: int, effort: str, model: Model) -> str:
     if kind in ("", "disabled"):
         return ""
     # The adaptive form of these tags makes such models think inside the answer.
     length = budget or _LENGTH_OF_EFFORT.get(effort, _DEFAULT_LENGTH)
+    length = min(max(length, _MIN_LENGTH), model.max_output_tokens)
     return (
-        "<thinking_mode>enabled</thinking_mode>"
-        f"<max_thinking_length>{max(length, _MIN_LENGTH)}</max_thinking_length>"
+        f"<thinking_mode>enabled</thinking_mode><max_thinking_length>{length}</max_thinking_length>"
     )
 
 

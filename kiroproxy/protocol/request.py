@@ -15,7 +15,7 @@ clients match on.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
@@ -56,8 +56,9 @@ class Plan:
     context_window: int
     conversation_id: str
     wants_web_search: WebSearch | None
-    _open: bytes  # the JSON body without its closing brace
-    _parts: dict[str, Any] | None = None  # what _open was made of, if reasoning is replayed
+    # The JSON body without its closing brace, and what it was made of if reasoning is replayed.
+    _open: bytes = field(repr=False)
+    _parts: dict[str, Any] | None = field(default=None, repr=False)
 
     def body(self, profile_arn: str | None) -> bytes:
         """Return the body for a credential. Cost: one concatenation."""

@@ -396,6 +396,12 @@ def test_the_last_signed_block_of_an_answer_is_the_one_replayed(translate):
     assert replayed(translate, SIGNED, later, unsigned)["reasoningText"]["text"] == "Aha."
 
 
+def test_of_merged_answers_the_last_reasoning_is_replayed(translate):
+    later = {**SIGNED, "thinking": "Aha."}
+    wire = translate(user("a"), assistant(SIGNED), assistant(later, text("so")), user("b"))
+    assert wire.history[1]["reasoningContent"]["reasoningText"]["text"] == "Aha."
+
+
 @pytest.mark.parametrize("signature", ["", None, UNSIGNED_SIGNATURE])
 def test_thinking_without_kiros_signature_is_left_out(translate, signature):
     assert replayed(translate, {**SIGNED, "signature": signature}) is None

@@ -86,6 +86,11 @@ def test_a_thinking_suffix_is_taken_off_and_told(requested: str) -> None:
     assert not BUILT_IN.resolve("claude-opus-4-8").thinking_suffix
 
 
+def test_an_id_that_itself_ends_in_thinking_is_no_suffix() -> None:
+    live = Catalogue.from_live([{"modelId": "kimi-k2-thinking"}])
+    assert not live.resolve("kimi-k2-thinking").thinking_suffix
+
+
 def test_every_entry_resolves_back_to_its_model() -> None:
     by_public_id = {model.public_id: model for model in SNAPSHOT}
     entries = BUILT_IN.entries()

@@ -98,6 +98,7 @@ def test_gpt_takes_an_effort_of_its_own_field(translate, body, sent):
     [
         ({"thinking": {"type": "enabled", "budget_tokens": 8000}}, 8000),
         ({"thinking": {"type": "enabled", "budget_tokens": 60_000}}, 60_000),
+        ({"thinking": {"type": "enabled", "budget_tokens": 127_999}}, 64_000),
         ({"thinking": {"type": "enabled", "budget_tokens": 5}}, 1024),
         ({"thinking": {"type": "enabled"}}, 20_000),
         ({"thinking": {"type": "adaptive"}}, 20_000),

@@ -143,6 +143,10 @@ def test_the_profile_arn_is_spliced_in_only_if_given(translate):
     assert with_arn == orjson.loads(plan.body(None))
 
 
+def test_a_plan_in_a_log_line_shows_no_prompt(translate):
+    assert "hello" not in repr(translate(HELLO).plan)
+
+
 def test_the_body_is_of_the_ide_generation(translate):
     wire = translate(HELLO)
     assert list(wire.body) == ["conversationState"]
