@@ -6,12 +6,18 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 
+from kiroproxy.config import Config, UpstreamUrls
+from kiroproxy.server.app import App, create
 from kiroproxy.server.asgi import Limits, Protocol, ServerConfig
+from kiroproxy.simulator.script import Script
+from kiroproxy.simulator.server import Simulator
 
 
 @dataclass
@@ -93,3 +99,77 @@ async def running(app: Any, limits: Limits, options: dict[str, Any]) -> AsyncIte
         server.should_exit = True
         await serving
         listener.close()
+
+
+# -- the whole gateway against the simulator -------------------------------------------------
+
+KEY = "sk-test-0123456789"
+HELLO = {
+    "model": "claude-sonnet-4-5",
+    "max_tokens": 1024,
+    "messages": [{"role": "user", "content": "Hello!"}],
+}
+
+
+class Gateway(Running):
+    """A running gateway, its simulator, and a client that has the key."""
+
+    sim: Simulator
+    client: httpx.AsyncClient
+    app: App
+
+    async def ask(self, **changes: Any) -> httpx.Response:
+        return await self.client.post("/v1/messages", json=HELLO | changes)
+
+    async def events(self, **changes: Any) -> list[tuple[str, dict[str, Any]]]:
+        """Return a stream's events; fails if the stream does not end properly."""
+        answer = await self.ask(stream=True, **changes)
+        assert answer.status_code == 200, answer.text
+        return sse(answer.content)
+
+
+def sse(raw: bytes) -> list[tuple[str, dict[str, Any]]]:
+    assert raw.endswith(b"\n\n")
+    found = []
+    for frame in raw.decode().removesuffix("\n\n").split("\n\n"):
+        name, data = frame.split("\n")
+        found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    return found
+
+
+@pytest.fixture
+async def run_gateway(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+    """Return `await run_gateway(*scripts, limits=…, uvicorn={}, **settings) -> Gateway`."""
+    stack = contextlib.AsyncExitStack()
+
+    async def start(
+        *scripts: Script,
+        limits: Limits | None = None,
+        uvicorn_options: dict[str, Any] | None = None,
+        accounts: int = 1,
+        **settings: Any,
+    ) -> Gateway:
+        sim = await stack.enter_async_context(Simulator())
+        for _ in range(accounts - 1):
+            sim.token_state.add_social()
+        sim.enqueue(*scripts)
+        credentials = tmp_path / "credentials.json"
+        credentials.write_text(json.dumps(sim.credentials()))
+        credentials.chmod(0o600)
+        urls = UpstreamUrls(sim.url, sim.url, sim.url, sim.url)
+        base: dict[str, Any] = {"system_version": "darwin#24.6.0", "pool_idle_s": 5.0}
+        config = Config(
+            api_key=KEY, credentials_path=credentials, upstream=urls, **(base | settings)
+        )
+        app = create(config)
+        options = {"lifespan": "on", **(uvicorn_options or {})}
+        found = await stack.enter_async_context(running(app, limits or Limits(), options))
+        gateway = Gateway(found.server, found.port)
+        gateway.sim, gateway.app = sim, app
+        gateway.client = await stack.enter_async_context(
+            httpx.AsyncClient(base_url=found.url, headers={"x-api-key": KEY}, timeout=10)
+        )
+        return gateway
+
+    async with stack:
+        yield start

@@ -1,0 +1,309 @@
+"""The `kiroproxy` command: arguments → Config → serve.
+
+Rules of this file: nothing heavy is imported before it is known to be needed, so that
+`--version`, `--help` and a mistyped flag answer at once.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kiroproxy import __version__
+
+if TYPE_CHECKING:
+    from kiroproxy.config import Config, Loaded
+    from kiroproxy.errors import ConfigError
+
+DEMO_PACE_S = 0.03  # between two events: about how fast Kiro writes, so that one sees it stream
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the process's exit code."""
+    options = _parser().parse_args(arguments)
+    run = {"serve": _serve, "demo": _demo, "check": _check, "simulate": _simulate}
+    from kiroproxy.errors import ConfigError
+
+    try:
+        return run[options.command or "serve"](options)
+    except ConfigError as fault:
+        print(f"kiroproxy: {fault}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:  # while nothing was running yet, or the simulator alone
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kiroproxy",
+        description="An Anthropic Messages API gateway in front of Kiro.",
+        epilog="Without a command: start the gateway. Settings: config.json, KIROPROXY_*, flags.",
+    )
+    parser.add_argument("--version", action="version", version=f"kiroproxy {__version__}")
+    _add_flags(parser, absent=None)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, text in (
+        ("serve", "start the gateway (the default)"),
+        ("demo", "start it on the built-in simulator, without any account"),
+        ("check", "check configuration and credentials, and say what is wrong"),
+        ("simulate", "run the Kiro simulator alone"),
+    ):
+        command = commands.add_parser(name, help=text)
+        # SUPPRESS: a flag after the command overrides one before it, its absence does not.
+        _add_flags(command, absent=argparse.SUPPRESS)
+        if name == "serve":
+            command.add_argument(
+                "--create-config",
+                action="store_true",
+                help="write a config.json with a random apiKey where there is none",
+            )
+    return parser
+
+
+def _add_flags(parser: argparse.ArgumentParser, absent: object) -> None:
+    parser.add_argument(
+        "-c", "--config", metavar="FILE", default=absent, help="default: config.json"
+    )
+    parser.add_argument(
+        "--credentials", metavar="FILE", default=absent, help="default: credentials.json"
+    )
+    parser.add_argument("--host", default=absent, help="address to listen on")
+    parser.add_argument("--port", type=_port, default=absent, help="0 picks a free one")
+    parser.add_argument("--workers", type=_workers, default=absent, help="worker processes")
+    parser.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), default=absent
+    )
+
+
+def _whole(text: str, low: int, high: int) -> int:
+    if not text.isdigit() or not low <= int(text) <= high:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    return _whole(text, 0, 65535)
+
+
+def _workers(text: str) -> int:
+    return _whole(text, 1, 256)
+
+
+def _flags(options: argparse.Namespace) -> dict[str, object]:
+    return {
+        "host": options.host,
+        "port": options.port,
+        "workers": options.workers,
+        "log_level": options.log_level,
+        "credentials_path": Path(options.credentials) if options.credentials else None,
+    }
+
+
+def _examine(options: argparse.Namespace) -> "Loaded":
+    from kiroproxy.config import examine
+
+    # A container may be configured by its environment alone; a file that was named must exist.
+    required = bool(options.config) or not os.environ.get("KIROPROXY_API_KEY")
+    path = Path(options.config or "config.json")
+    return examine(path, os.environ, _flags(options), required=required)
+
+
+# -- commands ----------------------------------------------------------------------------
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from kiroproxy import logs, serve
+
+    path = Path(options.config or "config.json")
+    if getattr(options, "create_config", False) and not path.exists():
+        _create_config(path)
+    loaded = _examine(options)
+    logs.setup(loaded.config.log_level)
+    for warning in loaded.warnings:
+        print(f"kiroproxy: warning: {warning}", file=sys.stderr)
+    if loaded.faults:
+        for fault in loaded.faults:
+            print(f"kiroproxy: {fault}", file=sys.stderr)
+        return 1
+    _require_credentials(loaded.config)
+    return serve.run(loaded.config)
+
+
+def _create_config(path: Path) -> None:
+    """Write the smallest configuration there is, readable by its owner only."""
+    import json
+    import secrets
+
+    key = f"sk-{secrets.token_hex(24)}"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump({"apiKey": key}, file, indent=2)
+        file.write("\n")
+    print(f"There was no {path}: wrote one with a new apiKey that clients have to present.")
+    print(f"  export ANTHROPIC_API_KEY={key}", flush=True)
+
+
+def _require_credentials(config: "Config") -> None:
+    """Refuse to serve nobody. Raises: ConfigError."""
+    from kiroproxy.errors import ConfigError
+
+    if config.credentials_path.exists() or config.admin_api_key or config.kiro_api_key:
+        return
+    raise ConfigError(
+        "does not exist, so there is nobody to ask Kiro as",
+        file=str(config.credentials_path),
+        remedy="Copy one of the credentials.example.*.json files, set KIRO_API_KEY, or try "
+        "`kiroproxy demo`, which needs no account",
+    )
+
+
+def _check(options: argparse.Namespace) -> int:
+    loaded = _examine(options)
+    warnings, faults = list(loaded.warnings), list(loaded.faults)
+    summary = _check_credentials(loaded.config, warnings, faults)
+    for warning in warnings:
+        print(f"warning: {warning}")
+    for fault in faults:
+        print(f"fault: {fault}")
+    if faults:
+        print(f"{len(faults)} fault{'s' if len(faults) > 1 else ''} to mend")
+        return 1
+    print(f"all good: {summary}; would listen on {loaded.config.host}:{loaded.config.port}")
+    return 0
+
+
+def _check_credentials(config: "Config", warnings: list[str], faults: "list[ConfigError]") -> str:
+    """Add what is wrong with the credentials. Returns how many there are of which kind."""
+    from kiroproxy.accounts.store import Store
+    from kiroproxy.errors import ConfigError
+
+    try:
+        _require_credentials(config)
+        store = Store(config.credentials_path, config)
+        credentials = store.load()
+    except ConfigError as fault:
+        faults.append(fault)
+        return ""
+    faults += store.faults
+    warnings += store.warnings
+    usable = [each for each in credentials if not each.fault and not each.disabled]
+    if not usable and not store.faults and not config.admin_api_key:
+        faults.append(
+            ConfigError(
+                "holds no enabled credential",
+                file=str(config.credentials_path),
+                remedy='Add one, or set "disabled": false on one',
+            )
+        )
+    kinds = [each.auth_method for each in usable]
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
+    return f"{len(usable)} of {len(credentials)} credentials enabled ({counts or 'none'})"
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    import asyncio
+    import json
+
+    async def serve() -> None:
+        from kiroproxy.simulator.server import Simulator
+
+        host, port = options.host or "127.0.0.1", options.port or 0
+        async with Simulator(host=host, port=port) as simulator:
+            print(f"Kiro simulator on {simulator.url}")
+            print(f'config.json:      "upstream": {json.dumps(simulator.upstream())}')
+            print(f"credentials.json: {json.dumps(simulator.credentials())}", flush=True)
+            await asyncio.Event().wait()
+
+    asyncio.run(serve())
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    import json
+    import secrets
+    import tempfile
+
+    from kiroproxy import config, logs, serve
+
+    key = f"sk-demo-{secrets.token_hex(16)}"
+    with tempfile.TemporaryDirectory(prefix="kiroproxy-demo-") as folder, _Simulation() as kiro:
+        credentials = Path(folder, "credentials.json")
+        credentials.write_text(json.dumps(kiro.credentials), encoding="utf-8")
+        credentials.chmod(0o600)
+        flags = _flags(options) | {
+            "api_key": key,
+            "credentials_path": credentials,
+            "upstream": config.UpstreamUrls(kiro.url, kiro.url, kiro.url, kiro.url),
+        }
+        # Nothing of the operator's own set-up: the demo must not touch real credentials.
+        settings = config.load(Path(folder, "config.json"), {}, flags, required=False)
+        logs.setup(settings.log_level)
+        return serve.run(settings, lambda url: print(_demo_text(url, key), flush=True))
+
+
+def _demo_text(url: str, key: str) -> str:
+    body = (
+        '{"model": "claude-sonnet-4-5", "max_tokens": 1024, "stream": true, '
+        '"messages": [{"role": "user", "content": "Hello!"}]}'
+    )
+    return f"""
+kiroproxy demo: the answers come from a simulator in this process, not from Kiro.
+No account is used and nothing leaves this machine.
+
+  address  {url}
+  key      {key}
+
+Try it:
+
+  curl -N {url}/v1/messages -H 'x-api-key: {key}' -H 'content-type: application/json' -d '{body}'
+
+Claude Code:
+
+  export ANTHROPIC_BASE_URL={url}
+  export ANTHROPIC_API_KEY={key}
+"""
+
+
+class _Simulation:
+    """The simulator on a loop and a thread of its own, which end with the process."""
+
+    def __enter__(self) -> "_Simulation":
+        import threading
+
+        self._ready = threading.Event()
+        self._fault: BaseException | None = None
+        threading.Thread(target=self._run, name="simulator", daemon=True).start()
+        self._ready.wait()
+        if self._fault is not None:
+            raise self._fault
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._end.set)
+
+    def _run(self) -> None:
+        import asyncio
+
+        try:
+            asyncio.run(self._serve())
+        except BaseException as fault:
+            self._fault = fault
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        import asyncio
+
+        from kiroproxy.simulator.server import Simulator
+
+        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        async with Simulator(pace_s=DEMO_PACE_S) as simulator:
+            self.url = simulator.url
+            self.credentials = simulator.credentials()
+            self._ready.set()
+            await self._end.wait()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,165 @@
+"""From a checked configuration to a running gateway: socket, event loop, workers, drain.
+
+Rules of this file: the socket is bound before anything else, so a taken port is the first
+thing said and port 0 is known before a worker starts; workers are spawned, so everything
+they are given can be pickled.
+
+Theory of operation: one worker runs uvicorn in this process. Several share one bound socket
+under uvicorn's supervisor, which restarts a dead one. SIGTERM closes the listener and lets
+running answers end, at most `drainTimeout`; a second signal ends at once.
+"""
+
+import functools
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from kiroproxy import logs
+from kiroproxy.config import Config
+from kiroproxy.errors import ConfigError
+from kiroproxy.server.app import App, create
+from kiroproxy.server.asgi import Limits, Protocol, ServerConfig
+
+_log = logging.getLogger(__name__)
+
+BACKLOG = 4096
+# Longer than the pools of the SDKs keep a connection (5 s) and than most proxies in between
+# wait: a server that closes first makes clients hit a closed connection.
+KEEP_ALIVE_S = 75
+HEAD_TIMEOUT_S = 10.0  # uvicorn's own issue list names it as the usual figure
+# What the backstop of the protocol gives a body beyond the application's own limit.
+BODY_GRACE_S = 5.0
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server: says when it is up, and ends at once on any second signal."""
+
+    def __init__(self, config: ServerConfig, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Announce the address when the application is up, not before."""
+        await super().startup(sockets)
+        self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say what is being waited for, then drain."""
+        running = len(self.server_state.tasks)
+        drain_s = self.config.timeout_graceful_shutdown
+        _log.info("stopping", extra={"fields": {"running": running, "drain_s": drain_s}})
+        await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain on the first SIGINT or SIGTERM."""
+        if self.should_exit:
+            self.force_exit = True
+        super().handle_exit(sig, frame)
+
+
+def run(config: Config, ready: Callable[[str], None] | None = None) -> int:
+    """Serve until a signal. Returns the exit code.
+
+    Shape: `ready` gets the base URL once requests are accepted; the default prints it.
+    Raises: ConfigError — the address cannot be listened on.
+    """
+    listener = bind(config.host, config.port)
+    options = server_config(config, functools.partial(worker, config))
+    up = functools.partial(ready or announce, base_url(config.host, listener))
+    # uvicorn raises the signal again after the drain; to be stopped is a success.
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: None)
+    try:
+        if config.workers > 1:
+            up()  # the kernel queues connections until the workers are there
+            Multiprocess(options, sockets=[listener]).run()
+            return 0
+        _quiet_uvicorn(config.log_level)
+        server = Server(options, up)
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        listener.close()
+    return 0 if server.started else 1
+
+
+def _quiet_uvicorn(level: str) -> None:
+    """Leave out uvicorn's account of its own start and stop; its warnings stay."""
+    if level != "debug":
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+
+
+def worker(config: Config) -> App:
+    """Build one worker's application, in its own process."""
+    logs.setup(config.log_level)
+    return create(config)
+
+
+def server_config(config: Config, factory: Callable[[], App]) -> ServerConfig:
+    """Return how uvicorn runs us."""
+    return ServerConfig(
+        factory,
+        limits=Limits(
+            head_timeout_s=min(HEAD_TIMEOUT_S, config.receive_timeout_s),
+            body_timeout_s=config.receive_timeout_s + BODY_GRACE_S,
+        ),
+        factory=True,
+        host=config.host,
+        port=config.port,
+        workers=config.workers,
+        loop="uvloop",
+        http=Protocol,
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # nothing here depends on the client's address
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=round(config.drain_timeout_s),
+    )
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises: ConfigError."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        # A name with both kinds of address means the one every client tries: IPv4.
+        family, kind, protocol, _, address = min(found, key=lambda f: f[0] != socket.AF_INET)
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host}:{port} ({error.strerror or error})",
+            key="host, port",
+            remedy="Choose another address or port, or stop what uses it",
+        ) from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def base_url(host: str, listener: socket.socket) -> str:
+    """Return the URL a client on this machine uses."""
+    port = listener.getsockname()[1]
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not bound
+        host = "127.0.0.1" if host != "::" else "::1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def announce(url: str) -> None:
+    """Say where we are, on standard output and at once."""
+    print(f"kiroproxy listens on {url}", file=sys.stdout, flush=True)

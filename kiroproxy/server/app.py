@@ -1,0 +1,256 @@
+"""The ASGI application: routes, the key check, one log line a request, start and stop.
+
+Rules of this file: one dict lookup finds the handler; every way out of a request ends in
+Anthropic's JSON or in a cut connection, never in a clean end that pretends success.
+
+CORS: no header is ever sent. A key that a browser page may use is a key that any page may
+use; whoever wants browsers in front puts a reverse proxy there that names its origins.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from kiroproxy.config import Config
+from kiroproxy.errors import (
+    GatewayError,
+    InternalError,
+    KiroproxyError,
+    MethodNotAllowed,
+    NotFound,
+    Unauthorized,
+)
+from kiroproxy.logs import REQUEST_ID
+from kiroproxy.server.gateway import Gateway
+from kiroproxy.server.info import Info
+from kiroproxy.server.messages import Messages
+from kiroproxy.server.reply import send_empty, send_error, send_json
+from kiroproxy.server.request import ClientGone, Message, Receive, Request, Scope, Send
+
+_log = logging.getLogger(__name__)
+
+Handler = Callable[[Request, Send], Awaitable[None]]
+
+# What a log line tells of a request beyond its outcome, where there is something to tell.
+_TOLD = (
+    *("model", "stream", "tries", "input_tokens", "output_tokens"),
+    *("stop_reason", "error", "detail"),
+)
+# At the end of the drain the last streams are told so; they get this long to pass it on.
+FAREWELL_S = 2.0
+
+
+class Route(NamedTuple):
+    """Who answers, and whether a key is asked for and the request is worth a log line."""
+
+    handler: Handler
+    guarded: bool = True
+    logged: bool = True
+
+
+class KeyCheck:
+    """Compares presented keys by digest in constant time; any right one is enough.
+
+    Claude Code sends `x-api-key` and `authorization` at once with different values when both
+    of its variables are set, and new SDKs send API keys as bearer tokens.
+    """
+
+    def __init__(self, key: str) -> None:
+        self._digest = hashlib.sha256(key.encode()).digest()
+        self._enabled = bool(key)  # an empty key would match an empty header
+
+    def admits(self, request: Request) -> bool:
+        """Tell whether one of the request's keys is ours."""
+        scheme, _, token = request.text(b"authorization").partition(" ")
+        bearer = token.strip() if scheme.lower() == "bearer" else ""
+        first = self._matches(request.text(b"x-api-key"))
+        second = self._matches(bearer)  # always both: which header matched is nobody's business
+        return self._enabled and (first or second)
+
+    def _matches(self, presented: str) -> bool:
+        digest = hashlib.sha256(presented.encode()).digest()
+        return hmac.compare_digest(digest, self._digest)
+
+
+class App:
+    """One worker's application. Order: the lifespan start before the first request."""
+
+    def __init__(self, config: Config, gateway: Gateway) -> None:
+        self._keys = KeyCheck(config.api_key)
+        self._gateway = gateway
+        self._info = Info(config, gateway)
+        self._messages = Messages(config, gateway)
+        self._running: set[asyncio.Task[None]] = set()
+        self._routes = self._table()
+
+    def _table(self) -> dict[str, dict[str, Route]]:
+        info = self._info
+        health = Route(info.health, guarded=False, logged=False)
+        probe = Route(_nothing, guarded=False, logged=False)
+        return {
+            "messages": {"POST": Route(self._messages.create)},
+            "messages/count_tokens": {"POST": Route(info.count_tokens)},
+            "models": {"GET": Route(info.models)},
+            "models/{id}": {"GET": Route(self._model)},
+            "health": {"GET": health},
+            # What Claude Code sends besides: start-up probes and telemetry.
+            "": {"GET": Route(_hello, guarded=False, logged=False), "HEAD": probe},
+            "api/hello": {"GET": probe, "HEAD": probe},
+            "api/event_logging/batch": {"POST": probe},
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] == "http":
+            await self._serve(Request(scope, receive), send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            raise InternalError(f"no {scope['type']} is served here")
+
+    # -- one request -------------------------------------------------------------------------
+
+    async def _serve(self, request: Request, send: Send) -> None:
+        token = REQUEST_ID.set(request.id)
+        task = asyncio.current_task()
+        assert task is not None, "an ASGI application runs in a task"
+        self._running.add(task)
+        answer = _Answer(send)
+        logged = True
+        try:
+            route = self._route(request)
+            logged = route.logged
+            if route.guarded and not self._keys.admits(request):
+                raise Unauthorized("invalid x-api-key")
+            await route.handler(request, answer.send)
+        except GatewayError as error:
+            request.record.note(error)
+            await _refuse(request, answer, error)
+        except ClientGone:
+            request.record.error = "client_closed"
+        except asyncio.CancelledError:
+            request.record.error = "cancelled"
+            raise
+        except Exception as error:
+            _log.exception("internal error")
+            request.record.error = f"internal:{type(error).__name__}"
+            if answer.status:
+                raise  # the server cuts the connection: the client must not see a clean end
+            await send_error(answer.send, request, InternalError("Internal server error"))
+        finally:
+            self._running.discard(task)
+            if logged or request.record.error:
+                _log_line(request, answer.status)
+            REQUEST_ID.reset(token)
+
+    def _route(self, request: Request) -> Route:
+        """Find the handler. Raises: NotFound, MethodNotAllowed."""
+        path = normal_path(request.path)
+        methods = self._routes.get(path)
+        if methods is None and path.startswith("models/"):
+            methods = self._routes["models/{id}"]
+        if methods is None:
+            raise NotFound(f"Not found: {request.method} {request.path[:200]}")
+        if request.method == "OPTIONS":
+            allow = _allow(methods)
+            return Route(lambda r, s: send_empty(s, r, [(b"allow", allow)]), False, False)
+        route = methods.get(request.method)
+        if route is None and request.method == "HEAD":
+            route = methods.get("GET")  # the server leaves the body out
+        if route is None:
+            raise MethodNotAllowed(
+                f"Method {request.method[:20]} is not allowed here", allow=_allow(methods).decode()
+            )
+        return route
+
+    async def _model(self, request: Request, send: Send) -> None:
+        model_id = normal_path(request.path).removeprefix("models/")
+        await self._info.model(request, send, model_id)
+
+    # -- start and stop ----------------------------------------------------------------------
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self._gateway.start()
+        except (KiroproxyError, OSError) as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        if self._running:
+            await asyncio.wait(self._running, timeout=FAREWELL_S)
+        await self._info.aclose()
+        await self._gateway.aclose()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+class _Answer:
+    """Passes messages on and remembers the status, 0 while nothing was sent."""
+
+    __slots__ = ("_send", "status")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        if not self.status:
+            self.status = message["status"]
+        await self._send(message)
+
+
+def create(config: Config) -> App:
+    """Build the application of one worker; nothing is opened before the lifespan start."""
+    return App(config, Gateway(config))
+
+
+def normal_path(path: str) -> str:
+    """Reduce every spelling of a path to the one in the table.
+
+    Clients append `/v1/messages` or `/messages` to a base URL that may or may not end in
+    `/v1`, so any number of leading `v1` means the same; `cc/` serves the same answers.
+    """
+    parts = [part for part in path.split("/") if part]
+    start = 0
+    while start < len(parts) and parts[start] in ("v1", "cc"):
+        start += 1
+    return "/".join(parts[start:])
+
+
+def _allow(methods: dict[str, Route]) -> bytes:
+    extra = ["HEAD"] if "GET" in methods and "HEAD" not in methods else []
+    return ", ".join([*methods, *extra, "OPTIONS"]).encode("ascii")
+
+
+async def _nothing(request: Request, send: Send) -> None:
+    await send_empty(send, request)
+
+
+async def _hello(request: Request, send: Send) -> None:
+    await send_json(send, request, {"name": "kiroproxy", "status": "ok"})
+
+
+async def _refuse(request: Request, answer: _Answer, error: GatewayError) -> None:
+    if answer.status:
+        raise InternalError("a refusal after the response started") from error
+    await send_error(answer.send, request, error)
+
+
+def _log_line(request: Request, status: int) -> None:
+    record = request.record
+    fields: dict[str, object] = {
+        "method": request.method,
+        "path": request.path[:200],
+        "status": status,
+        "ms": round((time.monotonic() - request.started_s) * 1000, 1),
+    }
+    if record.credential_id is not None:  # 0 is a credential: the environment's
+        fields["credential_id"] = record.credential_id
+    fields |= {name: value for name in _TOLD if (value := getattr(record, name))}
+    failed = status >= 500 or record.error.startswith("internal")
+    _log.log(logging.WARNING if failed else logging.INFO, "request", extra={"fields": fields})

@@ -1,0 +1,116 @@
+"""The parts that every request of one worker shares: built at start, closed at the end.
+
+Rules of this file: parts are put together here and nowhere else; what runs in the background
+belongs to `Gateway`, which stops it and waits for it.
+
+Theory of operation: two background tasks. One fetches the model catalogue every hour, so
+that names resolve to what the account really has; until it succeeds the built-in catalogue
+answers. The other looks whether somebody changed the credentials file (the IDE, another
+worker, a person) and takes the change over.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from kiroproxy.accounts.pool import Pool
+from kiroproxy.accounts.store import Store
+from kiroproxy.config import Config
+from kiroproxy.errors import ConfigError, GatewayError
+from kiroproxy.protocol.models import Catalogue
+from kiroproxy.upstream.connection import ConnectionPool
+from kiroproxy.upstream.control import ControlPlane
+from kiroproxy.upstream.dispatch import Dispatcher
+from kiroproxy.upstream.refresh import Refresher
+
+_log = logging.getLogger(__name__)
+
+CATALOGUE_S = 3600.0  # models come and go by the week
+CATALOGUE_RETRY_S = 60.0
+CREDENTIALS_S = 5.0  # one stat() each
+
+
+class Gateway:
+    """One worker's shared parts. Order: start() → requests → aclose()."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.catalogue = Catalogue.BUILT_IN
+        self._background: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Open everything. Raises: ConfigError — the credentials file cannot be read."""
+        config = self.config
+        self.store = Store(config.credentials_path, config)
+        credentials = await asyncio.to_thread(self.store.load)
+        for notice in (*self.store.warnings, *map(str, self.store.faults)):
+            _log.warning("%s", notice)
+        self.pool = Pool(credentials, config.load_balancing_mode)
+        self.control = ControlPlane(config)
+        self.refresher = Refresher(self.store, self.control, config, on_renewed=self.pool.replace)
+        self.connections = ConnectionPool(config)
+        self.dispatcher = Dispatcher(
+            config, self.pool, self.refresher, self.connections, self.control
+        )
+        self._background = [
+            asyncio.create_task(_forever(self._fetch_catalogue, CATALOGUE_S, CATALOGUE_RETRY_S)),
+            asyncio.create_task(_forever(self._follow_file, CREDENTIALS_S, CREDENTIALS_S)),
+        ]
+
+    async def aclose(self) -> None:
+        """Close everything, in the order of use."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self.refresher.aclose()
+        await self.connections.aclose()
+        await self.control.aclose()
+
+    def credential_counts(self) -> tuple[int, int]:
+        """Return how many credentials there are, and how many could serve now."""
+        views = self.pool.snapshot(now_ms())
+        return len(views), sum(view.is_usable for view in views)
+
+    async def _fetch_catalogue(self) -> bool:
+        """Ask Kiro what the account may use; without an account there is nobody to ask."""
+        try:
+            lease = self.pool.acquire(model_id="", now_ms=now_ms())
+        except GatewayError:
+            return False
+        try:
+            credential = await self.refresher.fresh(lease.credential)
+            models = await self.control.list_models(credential)
+            if models:
+                self.catalogue = Catalogue.from_live(models)
+        except GatewayError as error:
+            _log.info("the model list was not available: %s (%s)", error.message, error.detail)
+            return False
+        finally:
+            lease.release()
+        return True
+
+    async def _follow_file(self) -> bool:
+        try:
+            if await asyncio.to_thread(self.store.has_changed):
+                self.pool.sync(await asyncio.to_thread(self.store.load))
+                _log.info("the credentials file was changed and read again")
+        except ConfigError as fault:  # half-written by an editor: the next look finds it whole
+            _log.warning("%s", fault)
+        return True
+
+
+async def _forever(work: Callable[[], Awaitable[bool]], every_s: float, retry_s: float) -> None:
+    """Repeat some background work; a bug in it must not end it, nor anything else."""
+    while True:
+        done = False
+        try:
+            done = await work()
+        except Exception:
+            _log.exception("background work failed")
+        await asyncio.sleep(every_s if done else retry_s)
+
+
+def now_ms() -> int:
+    """Return the time as credentials count it."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,137 @@
+"""What is not a conversation: the model list, token counts, health.
+
+Rules of this file: no answer here waits for Kiro; the external token counter has a short
+timeout and the local count stands in for it.
+
+Source: Anthropic's Models and Token Counting endpoints.
+"""
+
+import logging
+from typing import Any
+from urllib.parse import parse_qs
+
+import httpx
+import orjson
+
+from kiroproxy import __version__
+from kiroproxy.config import Config
+from kiroproxy.errors import RequestError
+from kiroproxy.protocol.models import entry
+from kiroproxy.protocol.request import parse_body
+from kiroproxy.protocol.tokens import count_request
+from kiroproxy.server.gateway import Gateway
+from kiroproxy.server.reply import send_json
+from kiroproxy.server.request import Request, Send
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_PAGE, LARGEST_PAGE = 20, 1000  # Anthropic's own
+COUNTER_TIMEOUT_S = 5.0  # Claude Code asks 20 times in parallel and shows the sum
+
+
+class Info:
+    """The small endpoints of one worker."""
+
+    def __init__(self, config: Config, gateway: Gateway) -> None:
+        self._config, self._gateway = config, gateway
+        self._counter: httpx.AsyncClient | None = None
+        if config.count_tokens_api_url:
+            self._counter = httpx.AsyncClient(timeout=COUNTER_TIMEOUT_S)
+
+    async def aclose(self) -> None:
+        """Close the external counter's connections."""
+        if self._counter is not None:
+            await self._counter.aclose()
+
+    async def models(self, request: Request, send: Send) -> None:
+        """List the models, one page of them."""
+        await send_json(send, request, page(self._gateway.catalogue.entries(), request.query))
+
+    async def model(self, request: Request, send: Send, model_id: str) -> None:
+        """Describe one model, under any name it can be asked by."""
+        model = self._gateway.catalogue.resolve(model_id).model  # raises NotFound
+        await send_json(send, request, entry(model, requested=model_id))
+
+    async def count_tokens(self, request: Request, send: Send) -> None:
+        """Count a request's input tokens."""
+        raw = await request.body(self._config.max_body_bytes, self._config.receive_timeout_s)
+        body = parse_body(raw)
+        check_countable(body)
+        request.record.model = str(body.get("model", ""))
+        count = await self._counted_elsewhere(raw)
+        if count is None:
+            count = count_request(body)
+        request.record.input_tokens = count
+        await send_json(send, request, {"input_tokens": count})
+
+    async def health(self, request: Request, send: Send) -> None:
+        """Say that this process serves; credentials are counted, never named."""
+        total, available = self._gateway.credential_counts()
+        credentials = {"total": total, "available": available}
+        payload = {"status": "ok", "version": __version__, "credentials": credentials}
+        await send_json(send, request, payload)
+
+    async def _counted_elsewhere(self, raw: bytes) -> int | None:
+        """Ask the operator's counter. None: there is none, or it failed."""
+        if self._counter is None:
+            return None
+        key = self._config.count_tokens_api_key
+        headers = {"content-type": "application/json", "anthropic-version": "2023-06-01"}
+        if key and self._config.count_tokens_auth_type == "bearer":
+            headers["authorization"] = f"Bearer {key}"
+        elif key:
+            headers["x-api-key"] = key
+        try:
+            answer = await self._counter.post(
+                self._config.count_tokens_api_url, content=raw, headers=headers
+            )
+            answer.raise_for_status()
+            count = orjson.loads(answer.content)["input_tokens"]
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            _log.warning("the external token counter failed: %s", error)
+            return None
+        return count if type(count) is int and count >= 0 else None
+
+
+def check_countable(body: dict[str, Any]) -> None:
+    """Refuse what has nothing to count, in Anthropic's words."""
+    for field in ("model", "messages"):
+        if field not in body:
+            raise RequestError(f"{field}: Field required")
+    if not isinstance(body["messages"], list):
+        raise RequestError("messages: Input should be a valid list")
+
+
+def page(entries: list[dict[str, Any]], query: bytes) -> dict[str, Any]:
+    """Cut one page out of the list.
+
+    Shape: the iterators of both SDKs follow `after_id=last_id` while `has_more` is true, so
+    an unknown cursor ends the list instead of starting it again.
+    """
+    asked = parse_qs(query.decode("latin-1"))
+    limit = _limit(asked.get("limit", [str(DEFAULT_PAGE)])[-1])
+    after, before = asked.get("after_id", [""])[-1], asked.get("before_id", [""])[-1]
+    ids = [entry["id"] for entry in entries]
+    if before:
+        end = ids.index(before) if before in ids else 0
+        start = max(0, end - limit)
+        more = start > 0
+    else:
+        start = 0
+        if after:
+            start = ids.index(after) + 1 if after in ids else len(ids)
+        end = min(len(ids), start + limit)
+        more = end < len(ids)
+    found = entries[start:end]
+    return {
+        "data": found,
+        "has_more": more,
+        "first_id": found[0]["id"] if found else None,
+        "last_id": found[-1]["id"] if found else None,
+    }
+
+
+def _limit(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= LARGEST_PAGE:
+        raise RequestError(f"limit: Input should be from 1 to {LARGEST_PAGE}")
+    return int(text)

@@ -1,0 +1,153 @@
+"""One request's way through Kiro: tries, translation, timeouts, until its last events.
+
+Rules of this file: nothing of a failed try reaches the target; no task, timer or lock per
+chunk. The caller owns the response to the client and its errors.
+
+Theory of operation: `exchange.open` gives the next accepted answer. Each chunk of it goes
+through the compiled translator and at once to the target; awaiting the target is the
+back-pressure, for meanwhile nobody asks Kiro's connection for more. A failure before content
+goes to `exchange.failed`, which says whether another try may follow; one timer per try
+limits the time to the first content and is switched off by it.
+"""
+
+import asyncio
+from typing import Protocol
+
+from kiroproxy.config import Config
+from kiroproxy.errors import GatewayError, UpstreamError, UpstreamTimeout
+from kiroproxy.protocol.request import Plan
+from kiroproxy.protocol.response import Fold
+from kiroproxy.protocol.stream import Answer
+from kiroproxy.server.gateway import Gateway
+from kiroproxy.server.request import Record
+from kiroproxy.upstream.connection import Response
+from kiroproxy.upstream.dispatch import Exchange
+from kiroproxy.upstream.faults import classify_failure
+
+
+class Target(Protocol):
+    """Where events go while an answer runs."""
+
+    async def start(self) -> None:
+        """Kiro accepted the request: the response may start."""
+
+    async def write(self, events: bytes) -> None:
+        """Take whole events; waits while the reader is slow."""
+
+
+class Folding:
+    """Collects the events of a whole answer into one message."""
+
+    def __init__(self, opening: bytes) -> None:
+        self._fold = Fold()
+        self._fold.feed(opening)
+
+    async def start(self) -> None:
+        """Do nothing: a whole answer starts when it is whole."""
+
+    async def write(self, events: bytes) -> None:
+        """Fold the events in."""
+        self._fold.feed(events)
+
+    def message(self) -> dict[str, object]:
+        """Return the finished message."""
+        return self._fold.message()
+
+
+class Relay:
+    """One request on its way. Order: run() once; aborted() if it raised."""
+
+    def __init__(
+        self,
+        config: Config,
+        gateway: Gateway,
+        plan: Plan,
+        record: Record,
+        request_id: str,
+        answer: Answer,
+        target: Target,
+    ) -> None:
+        self._config, self._gateway, self._plan = config, gateway, plan
+        self._record, self._request_id = record, request_id
+        self._answer, self._target = answer, target
+        self._held = b""  # what the translator gave out only at the end
+
+    async def run(self) -> bytes:
+        """Pass Kiro's answer on. Returns the last events, for the caller to send.
+
+        Raises: GatewayError — tries are used up, or the answer broke after content.
+        """
+        total_s = self._config.total_timeout_s or None
+        try:
+            async with asyncio.timeout(total_s) as limit:
+                return await self._work()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise UpstreamTimeout(
+                f"Kiro took longer than {total_s:g} seconds", setting="totalTimeout"
+            ) from None
+
+    def aborted(self, error: GatewayError) -> bytes:
+        """Note the error and return what is complete followed by the error event."""
+        self._record.note(error)
+        return self._answer.abort(error.kind, error.message, self._request_id)
+
+    async def _work(self) -> bytes:
+        async with self._gateway.dispatcher.exchange(self._plan) as exchange:
+            while True:
+                response = await self._open(exchange)
+                await self._target.start()
+                fault = await self._pass_on(response)
+                if fault is None:
+                    exchange.succeeded()
+                    return self._last_events()
+                if self._answer.has_content or not exchange.failed(fault):
+                    raise fault
+                self._answer = self._answer.restart()
+
+    async def _open(self, exchange: Exchange) -> Response:
+        try:
+            return await exchange.open()
+        finally:
+            self._record.tries += 1
+            if exchange.credential is not None:
+                self._record.credential_id = exchange.credential.id
+
+    async def _pass_on(self, response: Response) -> UpstreamError | None:
+        """Translate one answer to its end. None: complete."""
+        limit_s = self._config.first_byte_timeout_s
+        try:
+            async with asyncio.timeout(limit_s) as limit:
+                return await self._translate(response, limit)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return UpstreamTimeout(
+                f"Kiro sent no content within {limit_s:g} seconds", setting="firstByteTimeout"
+            )
+        except UpstreamError as fault:
+            return fault
+
+    async def _translate(self, response: Response, limit: asyncio.Timeout) -> UpstreamError | None:
+        answer, target = self._answer, self._target
+        waiting = True
+        while data := await response.chunk():
+            events = answer.feed(data)
+            if waiting and answer.has_content:
+                limit.reschedule(None)
+                waiting = False
+            if events:
+                await target.write(events)
+            if answer.failure is not None:
+                return classify_failure(answer.failure)
+        self._held = answer.end()
+        return None if answer.failure is None else classify_failure(answer.failure)
+
+    def _last_events(self) -> bytes:
+        answer, record = self._answer, self._record
+        usage = answer.usage()
+        record.input_tokens = usage["input_tokens"]
+        record.output_tokens = usage["output_tokens"]
+        record.stop_reason = answer.stop_reason
+        return self._held + answer.finish()
