@@ -111,7 +111,13 @@ class Connection(asyncio.Protocol):
         while True:
             message = await self._waiting.get()
             self.head_sent, self.body_bytes = False, 0
-            await self._serve(message, self)
+            try:
+                await self._serve(message, self)
+            except Exception as error:  # a script that cannot be played must not look like silence
+                told = {"message": "the simulator's script failed", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(told)
+                self._transport.abort()
+                return
             if not message.keep_alive:
                 self._transport.close()
                 return
@@ -124,6 +130,8 @@ class Connection(asyncio.Protocol):
         frame = ("transfer-encoding", "chunked") if length is None else ("content-length", length)
         lines = [f"HTTP/1.1 {status} {_phrase(status)}"]
         lines += [f"{name}: {value}" for name, value in [*headers, frame]]
+        if not self._parser.should_keep_alive():
+            lines.append("connection: close")
         self.head_sent = True
         await self._write("\r\n".join([*lines, "", ""]).encode("latin-1"))
 

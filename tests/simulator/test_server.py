@@ -176,6 +176,15 @@ async def test_stop_breaks_what_is_still_open(caller):
     assert request.outcome == "left"
 
 
+async def test_a_script_that_fails_breaks_the_connection_and_is_reported(caller):
+    reported = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: reported.append(told))
+    async with Simulator(lambda _: 1 / 0) as sim:
+        with pytest.raises(httpx.HTTPError):
+            await caller.ask(sim)
+    assert isinstance(reported[0]["exception"], ZeroDivisionError)
+
+
 async def test_garbage_instead_of_http_is_answered_with_400():
     async with Simulator() as sim:
         reader, writer = await asyncio.open_connection(sim.host, sim.port)
