@@ -8,6 +8,10 @@
  * The path is chosen once, at import, by asking the CPU. Functions here take and return the
  * *published* value (inverted at both ends), so a sum can be continued from any prefix.
  *
+ * Why not a library: on one EPYC core, ns for 8 / 123 / 16384 bytes, each sum waiting for the
+ * last: zlib 1.2.13 20 / 152 / 4050, tables 5 / 48 / 5240, hardware 5 / 25 / 1230. libdeflate and
+ * ISA-L are where hardware is, and would be a dependency to build and ship for that.
+ *
  * Rules of this file: no allocation, no Python, no global but the tables and the choice, which
  * kp_crc32_init writes before any reader exists.
  *
