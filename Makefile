@@ -6,7 +6,7 @@ BUILT := .venv/built
 COMPILED := kiroproxy._codec kiroproxy._text kiroproxy._thinking kiroproxy._sse
 FLAGS := $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(if $(WORKERS),--workers $(WORKERS))
 
-.PHONY: run build check test bench clean
+.PHONY: run build check test test-claude-code bench clean
 
 # Serves Kiro when there is a credentials.json, else the built-in simulator. PORT=8080 HOST=127.0.0.1
 run: build
@@ -26,6 +26,11 @@ check: build
 
 test: check
 	$(BIN)/python -m pytest
+
+# The same gateway with a real Claude Code, which wants Node and npm; not part of `make test`.
+test-claude-code: build
+	npm install --silent --no-save --prefix .venv/claude-code @anthropic-ai/claude-code@2.1.330
+	CLAUDE_CODE=$(CURDIR)/.venv/claude-code/node_modules/.bin/claude $(BIN)/python -m pytest tests/real_clients
 
 bench: build
 	$(BIN)/python -m pytest benchmarks --benchmark-only --override-ini addopts='--import-mode=importlib'

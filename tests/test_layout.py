@@ -32,9 +32,9 @@ ALLOWED: dict[str, set[str]] = {
 
 
 def layer_of(module: str) -> str:
-    """`kiroproxy.server.app` → `server`; `kiroproxy` itself → `__init__`."""
+    """`kiroproxy.server.app` → `server`; `kiroproxy` and its `__version__` → `__init__`."""
     parts = module.split(".")
-    return parts[1] if len(parts) > 1 else "__init__"
+    return "__init__" if parts[1:] in ([], ["__version__"]) else parts[1]
 
 
 def python_imports(source: str, package: str) -> set[str]:
