@@ -36,7 +36,8 @@ _SUM: Final = re.compile(r"(?<![\w.-])(\d{1,9})\s*([+*×-])\s*(\d{1,9})(?![\w-]|
 _TOOL_WORDS: Final = re.compile(
     r"\b(run|tools?|bash|shell|command|echo|execute)\b|运行|执行|命令|工具", re.I
 )
-_PIECE: Final = re.compile(r"\s*[\u3000-\u9fff\uff00-\uffef]{1,2}|\s*\S+", re.DOTALL)
+_WIDE: Final = "\u3000-\u9fff\uff00-\uffef"
+_PIECE: Final = re.compile(rf"\s*(?:[{_WIDE}]{{1,2}}|[^\s{_WIDE}]+)|\s+")
 
 
 def answer_to(request: Request, pace_s: float = PACE_S) -> s.Script:
@@ -77,8 +78,7 @@ def _script(request: Request, steps: list[s.Step], pace_s: float) -> s.Script:
 
 def _text(text: str) -> s.Text:
     """Cut at words (Chinese: two characters), each piece with the space before it."""
-    pieces = tuple(_PIECE.findall(text))
-    return s.Text(pieces=pieces if "".join(pieces) == text else (text,))
+    return s.Text(pieces=tuple(_PIECE.findall(text)))
 
 
 def _thoughts(request: Request, language: Language, steps: list[s.Step]) -> list[s.Step]:

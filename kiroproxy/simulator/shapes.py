@@ -6,6 +6,7 @@ Kiro answers with a reason of its own, is in `rules`.
 Source: the streaming service's published model; length limits from the user-service model.
 """
 
+from functools import cache
 from typing import Final
 
 from kiroproxy.simulator.grammar import (
@@ -165,6 +166,7 @@ def user_message(description_most: int) -> Struct:
     )
 
 
+@cache
 def request(generation: str) -> Struct:
     """Return the shape of a generateAssistantResponse body of "ide", "cli" or "kas"."""
     # The published limit is 10,240; the newest runtime was seen to take 32,768.

@@ -61,11 +61,14 @@ def violations(body: dict[str, Any], generation: str = "ide") -> list[str]:
 
 def find(body: dict[str, Any], generation: str = "ide") -> list[Violation]:
     """As `violations`, but as objects."""
-    misshapen = list(check(shapes.request(generation), body, "body"))
-    if misshapen:
-        return misshapen
-    talk = rules.read(body, generation)
-    return [found for rule in rules.EVERY for found in rule(talk)]
+    try:
+        misshapen = list(check(shapes.request(generation), body, "body"))
+        if misshapen:
+            return misshapen
+        talk = rules.read(body, generation)
+        return [found for rule in rules.EVERY for found in rule(talk)]
+    except RecursionError:
+        return [Violation("S4", "body", "is nested too deeply")]
 
 
 def check_request(

@@ -90,6 +90,7 @@ async def test_a_greeting_says_plainly_that_it_is_the_simulator_and_how_to_go_on
 async def test_chinese_is_answered_in_chinese(ask):
     reply = await ask("你好，请介绍一下自己")
     assert "内置的模拟器" in reply.text and "凭据" in reply.text
+    assert reply.names.count("assistantResponseEvent") > 60
 
 
 @pytest.mark.parametrize(

@@ -281,6 +281,48 @@ def test_a_refusal_speaks_in_kiros_words_and_tells_the_rule_in_a_header():
     assert headers["x-amzn-requestid"]
 
 
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Paths to everything inside a JSON value."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value)
+    found = [path] if path else []
+    for key, part in inner:
+        deeper = (*path, key)
+        found += places(part, deeper) if isinstance(part, dict | list) else [deeper]
+    return found
+
+
+WHOLE = {
+    **tool_round(uses=[use("a"), use("b", value={"x": [1]})], results=[result("a"), result("b")]),
+    "profileArn": ARN,
+    "additionalModelRequestFields": {"thinking": {"type": "adaptive"}},
+}
+WHOLE["conversationState"]["currentMessage"]["userInputMessage"] |= {
+    "modelId": "claude-opus-5",
+    "images": [image()],
+    "documents": [document()],
+}
+
+
+@pytest.mark.parametrize("path", places(WHOLE), ids=lambda path: "/".join(map(str, path))[-60:])
+def test_any_value_in_any_place_is_judged_without_a_crash(path):
+    for value in (None, True, 7, 1.5, "", "text", [], [None], [[]], {}, {"": None}, {"a": {}}):
+        made = copy.deepcopy(WHOLE)
+        inner: Any = made
+        for step in path[:-1]:
+            inner = inner[step]
+        inner[path[-1]] = value
+        validation.violations(made)
+        if value is None and "input" not in path:
+            assert validation.violations(made) != [], path
+
+
+def test_a_body_nested_too_deeply_is_refused():
+    deep: Any = {}
+    for _ in range(5000):
+        deep = {"a": deep}
+    assert "nested" in validation.violations(tool_round(uses=[use(value=deep)]))[0]
+
+
 @dataclass
 class Someone:
     profile_arn: str = ""
