@@ -31,6 +31,8 @@ LOAD_BALANCING = ("priority", "balanced")
 TLS_BACKENDS = ("rustls", "native-tls")
 AUTH_TYPES = ("x-api-key", "bearer")
 ENDPOINTS = ("ide",)
+# Claude Code asks for this small model by itself; Kiro's newest one of the family is older.
+MODEL_ALIASES = {"claude-haiku-5-5": "claude-haiku-4.5"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Config:
     load_balancing_mode: str = "priority"
     extract_thinking: bool = True
     default_endpoint: str = "ide"
+    model_aliases: Mapping[str, str] = field(default_factory=lambda: dict(MODEL_ALIASES))
     log_level: str = "info"
     # Kiro's first token may take 60-120 s on a large prompt with thinking.
     connect_timeout_s: float = 10.0
@@ -260,12 +263,23 @@ def _upstream(value: Any) -> UpstreamUrls:
         raise _WrongValue(f"one of its URLs {fault.reason}", fault.remedy) from fault
 
 
+def _aliases(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value.values()):
+        raise _WrongValue("is not an object of strings", 'Write {"asked-for": "kiro-model-id"}')
+    return dict(value)
+
+
 SETTINGS: tuple[Setting, ...] = (
     Setting("host", "host", _text, "address to listen on"),
     Setting("port", "port", _whole(0, 65535), "port to listen on; 0 picks a free one"),
     Setting("workers", "workers", _whole(1, 256), "worker processes"),
     Setting("apiKey", "api_key", _text, "the key clients present; required"),
-    Setting("adminApiKey", "admin_api_key", _text, "key of the admin API, which this version does not have yet"),
+    Setting(
+        "adminApiKey",
+        "admin_api_key",
+        _text,
+        "key of the admin API, which this version does not have yet",
+    ),
     Setting("region", "region", _region, "AWS region"),
     Setting("authRegion", "auth_region", _region, "region for token refresh; default: region"),
     Setting("apiRegion", "api_region", _region, "region for API calls; default: region"),
@@ -298,6 +312,12 @@ SETTINGS: tuple[Setting, ...] = (
         "non-stream answers: <thinking> text becomes a thinking block",
     ),
     Setting("defaultEndpoint", "default_endpoint", _one_of(*ENDPOINTS), "endpoint generation"),
+    Setting(
+        "modelAliases",
+        "model_aliases",
+        _aliases,
+        "names Kiro does not offer → Kiro's ids; replaces the default",
+    ),
     Setting("logLevel", "log_level", _one_of(*LEVELS), "debug, info, warning or error"),
     Setting("connectTimeout", "connect_timeout_s", _seconds(0.1, 300), "s to reach Kiro"),
     Setting(
@@ -475,7 +495,7 @@ def line_of(text: str, key: str) -> int:
 
 
 def _from_environment(setting: Setting, value: str) -> Any:
-    return json.loads(value) if setting.key == "upstream" else value
+    return json.loads(value) if setting.key in ("upstream", "modelAliases") else value
 
 
 def _unknown(key: str, path: Path, line: int) -> str:

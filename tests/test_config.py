@@ -129,3 +129,11 @@ def test_secrets_do_not_show_in_the_representation(tmp_path: Path) -> None:
 
 def test_null_means_not_given(tmp_path: Path) -> None:
     assert load(tmp_path, {"port": None}).port == 8080
+
+
+def test_model_aliases_replace_the_default_and_load_from_the_environment(tmp_path: Path) -> None:
+    assert load(tmp_path, {}).model_aliases == config.MODEL_ALIASES
+    assert load(tmp_path, {"modelAliases": {}}).model_aliases == {}
+    environ = {"KIROPROXY_MODEL_ALIASES": '{"mine": "auto"}'}
+    assert load(tmp_path, {}, environ).model_aliases == {"mine": "auto"}
+    assert fault(tmp_path, '{"apiKey": "k", "modelAliases": {"a": 1}}').key == "modelAliases"

@@ -11,7 +11,8 @@ from kiroproxy.config import SETTINGS, Config
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(ROOT.glob("*.md"))
 # Settings whose default is not a constant: the page says so in words.
-IN_WORDS = {"apiKey", "authRegion", "apiRegion", "machineId", "systemVersion", "upstream"}
+IN_WORDS = {"apiKey", "authRegion", "apiRegion", "machineId", "modelAliases"}
+IN_WORDS |= {"systemVersion", "upstream"}
 
 
 def settings_rows(page: Path) -> dict[str, str]:

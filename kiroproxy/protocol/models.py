@@ -1,7 +1,8 @@
 """The model catalogue: what Kiro offers, and what clients call it.
 
-Rules of this file: a requested version is never answered by an older one. A version Kiro has
-dropped goes up to the next one of its family; a version newer than all known is not found.
+Rules of this file: a requested version is never answered by an older one, unless the operator's
+aliases say so by name. A version Kiro has dropped goes up to the next one of its family; a version
+newer than all known is not found.
 A live listing replaces the built-in table, which is only a dated snapshot of it; the snapshot
 lends what a listing may leave out (creation dates, thinking facts of old listings).
 
@@ -12,7 +13,7 @@ published one and the month of first sight otherwise.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
@@ -167,12 +168,21 @@ def _family_version(name: str, families: Iterable[str]) -> tuple[str, Version | 
 
 
 class Catalogue:
-    """The models of one moment, by every name a client may use."""
+    """The models of one moment, by every name a client may use.
+
+    Shape: `aliases` are the operator's own: requested name → Kiro id. They count only for names
+    that Kiro does not offer itself.
+    """
 
     BUILT_IN: ClassVar["Catalogue"]
 
-    def __init__(self, models: Iterable[Model]) -> None:
+    def __init__(
+        self, models: Iterable[Model] = SNAPSHOT, aliases: Mapping[str, str] | None = None
+    ) -> None:
         self.models = tuple(models)
+        self._aliases = _ALIASES | {
+            name.lower(): target.lower() for name, target in (aliases or {}).items()
+        }
         self._exact: dict[str, Model] = {}
         self._families: dict[str, dict[Version, Model]] = {}
         for model in self.models:
@@ -184,21 +194,23 @@ class Catalogue:
                 self._families.setdefault(match[1], {})[version] = model
 
     @classmethod
-    def from_live(cls, listing: list[dict[str, Any]]) -> "Catalogue":
+    def from_live(
+        cls, listing: list[dict[str, Any]], aliases: Mapping[str, str] | None = None
+    ) -> "Catalogue":
         """Read the `models` of a ListAvailableModels answer; entries without an id are skipped.
 
         An empty listing says nothing about Kiro, so it yields the built-in table.
         """
         rows = [row for row in listing if isinstance(row.get("modelId"), str) and row["modelId"]]
         if not rows:
-            return cls.BUILT_IN
+            return cls(SNAPSHOT, aliases) if aliases else cls.BUILT_IN
         # Older generations of the listing have no request schemas at all; then their absence
         # on one model does not mean that it cannot think.
         schemas_listed = any(row.get("additionalModelRequestFieldsSchema") for row in rows)
         # Several credentials' listings may come joined: the first of an id counts.
         unique = {row["modelId"]: row for row in reversed(rows)}
         ordered = [unique.pop(row["modelId"]) for row in rows if row["modelId"] in unique]
-        return cls(_live_model(row, schemas_listed) for row in ordered)
+        return cls((_live_model(row, schemas_listed) for row in ordered), aliases)
 
     def resolve(self, requested: str) -> Resolved:
         """Find the model a client means.
@@ -208,10 +220,14 @@ class Catalogue:
         if exact := self._exact.get(requested.strip().lower()):
             return Resolved(exact, thinking_suffix=False)  # an id may itself end in -thinking
         name, thinking = _bare(requested)
-        model = self._exact.get(_ALIASES.get(name, name)) or self._by_family(name)
+        model = self._exact.get(name) or self._by_alias(requested, name) or self._by_family(name)
         if model is None:
             raise NotFound(f"model: {requested}")
         return Resolved(model, thinking)
+
+    def _by_alias(self, requested: str, name: str) -> Model | None:
+        target = self._aliases.get(requested.strip().lower()) or self._aliases.get(name)
+        return self._exact.get(target) if target else None
 
     def _by_family(self, name: str) -> Model | None:
         found = _family_version(name, self._families)
@@ -311,4 +327,4 @@ def _choices(schema: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
-Catalogue.BUILT_IN = Catalogue(SNAPSHOT)
+Catalogue.BUILT_IN = Catalogue()

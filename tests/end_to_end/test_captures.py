@@ -19,8 +19,8 @@ from kiroproxy.simulator.script import Reasoning, Tool, answer
 from kiroproxy.simulator.server import Simulator
 
 CAPTURES = Path(__file__).parent.parent / "data" / "captures"
-# What they ask for does not exist at Kiro; the truth is a 404 that names it.
-UNKNOWN_MODELS = {"my-custom-model", "claude-haiku-5-5"}
+# What it asks for does not exist at Kiro; the truth is a 404 that names it.
+UNKNOWN_MODELS = {"my-custom-model"}
 NOT_SENT = {"host", "content-length", "authorization", "x-api-key", "connection", "accept-encoding"}
 
 

@@ -189,3 +189,17 @@ def test_the_snapshot_agrees_with_the_simulated_service() -> None:
         told = MODELS.get(model.id)
         if told:
             assert (model.efforts, model.thinking_types) == (told.efforts, told.thinking)
+
+
+def test_the_operators_alias_names_an_older_model_openly() -> None:
+    aliases = {"claude-haiku-5-5": "claude-haiku-4.5", "My-Own": "auto"}
+    catalogue = Catalogue(aliases=aliases)
+    assert catalogue.resolve("claude-haiku-5-5-20260801").model.id == "claude-haiku-4.5"
+    assert catalogue.resolve("my-own").model.id == "auto"
+    assert catalogue.resolve("claude-haiku-5-5-thinking").thinking_suffix
+
+
+def test_an_alias_yields_to_a_model_kiro_offers() -> None:
+    listing = [{"modelId": "claude-haiku-5.5"}, {"modelId": "claude-haiku-4.5"}]
+    catalogue = Catalogue.from_live(listing, {"claude-haiku-5-5": "claude-haiku-4.5"})
+    assert catalogue.resolve("claude-haiku-5-5").model.id == "claude-haiku-5.5"
