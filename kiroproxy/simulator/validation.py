@@ -71,6 +71,18 @@ def find(body: dict[str, Any], generation: str = "ide") -> list[Violation]:
         return [Violation("S4", "body", "is nested too deeply")]
 
 
+def unseen(body: dict[str, Any]) -> list[str]:
+    """Name what Kiro accepts and never shows to the model, in a body without violations."""
+    found = []
+    for turn in rules.read(body, "ide").turns:
+        if turn.context.get("additionalContext"):
+            found.append(f"{turn.where}: additionalContext")
+        for result in turn.results:
+            if any("image" in part for part in result["content"]):
+                found.append(f"{turn.where}: image in the result of {result['toolUseId']}")
+    return found
+
+
 def check_request(
     body: dict[str, Any], headers: Mapping[str, str], state: State, region: str = ""
 ) -> Refusal | None:

@@ -316,6 +316,17 @@ def test_any_value_in_any_place_is_judged_without_a_crash(path):
             assert validation.violations(made) != [], path
 
 
+def test_what_never_reaches_the_model_is_named():
+    extra = [{"name": "a", "description": "b", "innerContext": "c"}]
+    hidden = tool_round(results=[result(content=[{"text": "t"}, {"image": image()}])])
+    assert validation.unseen(hidden) == [
+        "conversationState.currentMessage.userInputMessage: image in the result of t1"
+    ]
+    made = body(current=user(**context(additionalContext=extra)))
+    assert (validation.violations(made), len(validation.unseen(made))) == ([], 1)
+    assert validation.unseen(tool_round()) == []
+
+
 def test_a_body_nested_too_deeply_is_refused():
     deep: Any = {}
     for _ in range(5000):
