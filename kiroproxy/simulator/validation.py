@@ -77,9 +77,11 @@ def unseen(body: dict[str, Any]) -> list[str]:
     for turn in rules.read(body, "ide").turns:
         if turn.context.get("additionalContext"):
             found.append(f"{turn.where}: additionalContext")
-        for result in turn.results:
-            if any("image" in part for part in result["content"]):
-                found.append(f"{turn.where}: image in the result of {result['toolUseId']}")
+        found += [
+            f"{turn.where}: image in the result of {result['toolUseId']}"
+            for result in turn.results
+            if any("image" in part for part in result["content"])
+        ]
     return found
 
 
