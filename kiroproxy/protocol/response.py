@@ -1,7 +1,8 @@
 """The events of one answer folded into one message, for `stream: false`.
 
 Rules of this file: it reads Anthropic's events and nothing else, so a whole answer is by
-construction what a streaming client would have put together.
+construction what a streaming client would have put together. Integers of more than 64 bits in
+tool arguments become floats, as in any JavaScript client; a stream passes them on as sent.
 
 Source: Anthropic's streaming grammar and message object.
 """

@@ -10,7 +10,7 @@ generation, so it covers prompt and answer.
 from collections.abc import Callable
 from typing import Protocol
 
-from kiroproxy._sse import UNSIGNED_SIGNATURE, Buffer, Failure, Translator
+from kiroproxy._sse import UNSIGNED_SIGNATURE, Failure, Translator
 from kiroproxy.protocol.tokens import estimate_output
 
 __all__ = ["UNSIGNED_SIGNATURE", "Answer", "Failure", "StreamPlan"]
@@ -42,7 +42,7 @@ class Answer:
 
     __slots__ = ("_plan", "_translator", "feed", "message_id", "usage_source")
 
-    feed: Callable[[Buffer], bytes]
+    feed: Callable[[bytes | bytearray | memoryview], bytes]
 
     def __init__(self, plan: StreamPlan, message_id: str) -> None:
         self._plan, self.message_id = plan, message_id
