@@ -1,11 +1,12 @@
 """A script's steps, turned into frames and the pauses between them.
 
-Rules of this file: no I/O and no clock; ids come from a counter, so a script renders the same
-bytes each time. Payloads look like Kiro's: compact JSON, `content` before `modelId`.
+Rules of this file: no I/O and no clock; ids are derived from the conversation, so a script
+renders the same bytes each time. Payloads look like Kiro's: compact JSON, `content` first.
 
 Source: frames recorded from the runtime service.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ class Scene:
 
     model_id: str = "claude-sonnet-4.5"
     conversation_id: str = "simulated"
+    turn: int = 0  # messages before this one: ids must differ from those of earlier turns
     rpc: bool = False
     serial: "count[int]" = field(default_factory=lambda: count(1))
 
@@ -166,7 +168,7 @@ def _reasoning(step: s.Reasoning) -> Iterator[bytes]:
 def _tool(step: s.Tool, scene: Scene) -> Iterator[bytes]:
     base = {
         "name": step.name,
-        "toolUseId": step.tool_use_id or f"tooluse_{next(scene.serial):022d}",
+        "toolUseId": step.tool_use_id or _tool_use_id(scene),
     }
     yield _tool_frame(base)
     if step.input is not None and step.as_object:
@@ -177,6 +179,11 @@ def _tool(step: s.Tool, scene: Scene) -> Iterator[bytes]:
             yield _tool_frame({"input": step.input[at : at + size], **base})
     if step.stop:
         yield _tool_frame({**base, "stop": True})
+
+
+def _tool_use_id(scene: Scene) -> str:
+    seed = f"{scene.conversation_id}/{scene.turn}/{next(scene.serial)}"
+    return f"tooluse_{hashlib.sha256(seed.encode()).hexdigest()[:22]}"
 
 
 def _tool_frame(payload: dict[str, Any]) -> bytes:

@@ -41,6 +41,7 @@ class Performance:
         self._scene = Scene(
             model_id=request.model_id,
             conversation_id=str(request.state.get("conversationId", uuid4())),
+            turn=len(request.state.get("history", [])),
             rpc=request.is_rpc,
         )
 

@@ -150,6 +150,13 @@ async def test_later_turns_call_it_only_when_tools_are_spoken_of(ask):
     assert (await ask("run it again", history=before(), **members)).calls
 
 
+async def test_calls_of_different_turns_have_different_ids(ask):
+    members = {"userInputMessageContext": {"tools": [BASH]}}
+    histories = [[], before(), before() * 2]
+    replies = [await ask("run it", history=history, **members) for history in histories]
+    assert len({reply.calls[0]["toolUseId"] for reply in replies}) == 3
+
+
 async def test_a_shell_it_could_not_satisfy_is_left_alone(ask):
     schema = BASH["toolSpecification"]["inputSchema"]["json"]
     strange = {**schema, "required": ["command", "approval"]}
