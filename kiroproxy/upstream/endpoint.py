@@ -13,14 +13,11 @@ Source: captures of Kiro IDE's REST generation: paths, header names, the user-ag
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+from kiroproxy.accounts.credential import Credential
 from kiroproxy.config import Config
 from kiroproxy.errors import InternalError
-
-if TYPE_CHECKING:
-    from kiroproxy.accounts.credential import Credential
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -103,7 +100,7 @@ BUILDER_ID_PROFILE_ARN = "arn:aws:codewhisperer:us-east-1:638616132270:profile/A
 
 
 def generate(
-    credential: "Credential", config: Config, *, invocation_id: str, attempt: int = 1
+    credential: Credential, config: Config, *, invocation_id: str, attempt: int = 1
 ) -> Target:
     """Return the streaming call.
 
@@ -112,15 +109,13 @@ def generate(
     return _target("generate", credential, config, invocation_id, attempt)
 
 
-def mcp(
-    credential: "Credential", config: Config, *, invocation_id: str, attempt: int = 1
-) -> Target:
+def mcp(credential: Credential, config: Config, *, invocation_id: str, attempt: int = 1) -> Target:
     """Return the JSON-RPC call to Kiro's built-in tools."""
     return _target("mcp", credential, config, invocation_id, attempt)
 
 
 def usage_limits(
-    credential: "Credential", config: Config, *, invocation_id: str, with_email: bool = True
+    credential: Credential, config: Config, *, invocation_id: str, with_email: bool = True
 ) -> Target:
     """Return the call for a credential's quota and subscription."""
     query = {"origin": "AI_EDITOR", "resourceType": "AGENTIC_REQUEST"}
@@ -132,7 +127,7 @@ def usage_limits(
 
 
 def list_models(
-    credential: "Credential", config: Config, *, invocation_id: str, next_token: str = ""
+    credential: Credential, config: Config, *, invocation_id: str, next_token: str = ""
 ) -> Target:
     """Return the call for one page of the models a credential may use."""
     query = {"origin": "AI_EDITOR", "maxResults": "50"}
@@ -143,12 +138,12 @@ def list_models(
     )
 
 
-def list_profiles(credential: "Credential", config: Config, *, invocation_id: str) -> Target:
+def list_profiles(credential: Credential, config: Config, *, invocation_id: str) -> Target:
     """Return the call for a credential's profiles; always asked in us-east-1."""
     return _target("profiles", credential, config, invocation_id)
 
 
-def social_refresh(credential: "Credential", config: Config) -> Target:
+def social_refresh(credential: Credential, config: Config) -> Target:
     """Return the call that renews a Google, GitHub or Cognito login."""
     host = config.upstream.social_auth_url or _SOCIAL_AUTH_HOST
     return Target(
@@ -162,7 +157,7 @@ def social_refresh(credential: "Credential", config: Config) -> Target:
     )
 
 
-def oidc_token(credential: "Credential", config: Config, *, invocation_id: str) -> Target:
+def oidc_token(credential: Credential, config: Config, *, invocation_id: str) -> Target:
     """Return the call that renews a Builder ID or IAM Identity Center login."""
     host = config.upstream.oidc_url or _OIDC_HOST
     agent = (
@@ -185,7 +180,7 @@ def oidc_token(credential: "Credential", config: Config, *, invocation_id: str) 
 
 def _target(
     name: str,
-    credential: "Credential",
+    credential: Credential,
     config: Config,
     invocation_id: str,
     attempt: int = 1,
@@ -214,7 +209,7 @@ def _host(generation: Generation, operation: Operation, config: Config) -> str:
 
 
 def _headers(
-    generation: Generation, operation: Operation, credential: "Credential", config: Config
+    generation: Generation, operation: Operation, credential: Credential, config: Config
 ) -> Headers:
     client = f"KiroIDE-{config.kiro_version}-{credential.machine_id}"
     library = operation.sdk
@@ -246,7 +241,7 @@ def _headers(
     return headers
 
 
-def _arn_in_query(credential: "Credential") -> dict[str, str]:
+def _arn_in_query(credential: Credential) -> dict[str, str]:
     """Name the profile of social logins only: enterprise ones are refused for naming it."""
     if credential.auth_method == "social" and credential.profile_arn:
         return {"profileArn": credential.profile_arn}

@@ -192,7 +192,8 @@ def _by_status(told: Told) -> UpstreamError:
 
 
 _SLOW_DOWN = "Kiro limits the rate of this account"
-_TOO_LONG_WORDS = "prompt is too long for the model's context window"
+# Both halves are phrases that clients know; `with_numbers` has the form they know best.
+_TOO_LONG_WORDS = "prompt is too long: it exceeds the context window of the model"
 
 _RULES: tuple[tuple[Callable[[Told], bool], Verdict], ...] = (
     (

@@ -1,0 +1,381 @@
+"""The tries of one request: which credential, what to send, what a failure leads to.
+
+Rules of this file: at most three tries a credential and nine a request; every try is logged
+once, and reported to the pool once unless its cause could be cured; a lease and a connection
+never outlive the exchange, in whatever phase it ends. Nothing here looks at Kiro's words
+(`faults` does) or at content.
+
+Theory of operation. `open()` loops: mend what the last failure asked for (a new token, a
+profile), wait, take a lease, send, judge. A failure is either the request's own (raised at
+once), curable on the same credential (token, profile, signature: once each), or a reason to go
+on with another credential. Two sets steer the choice: `_spent` will not be asked again for this
+request, `_passed` only when nobody else is left.
+
+Source: BEHAVIOUR.md, "Retries inside the gateway".
+"""
+
+import asyncio
+import logging
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from kiroproxy.accounts.credential import Credential
+from kiroproxy.accounts.pool import Lease, Pool
+from kiroproxy.config import Config
+from kiroproxy.errors import (
+    GatewayError,
+    PromptTooLong,
+    ProtocolViolation,
+    Refused,
+    Retry,
+    SignatureRefused,
+    TokenRejected,
+    UpstreamError,
+    WrongProfile,
+)
+from kiroproxy.upstream import endpoint, faults, verdict
+from kiroproxy.upstream.budget import RetryBudget
+from kiroproxy.upstream.connection import ConnectionPool, Response
+from kiroproxy.upstream.profile import Profiles, ProfileSource
+
+log = logging.getLogger(__name__)
+
+_TRIES_A_CREDENTIAL = 3
+_TRIES_A_REQUEST = 9
+_BACKOFF_FIRST_S, _BACKOFF_CAP_S, _JITTER = 0.2, 2.0, 0.25
+# A longer wait is the client's: it sees 429 or 529 with retry-after instead of a stalled call.
+_LONGEST_WAIT_S = 8.0
+_ERROR_BODY_BYTES = 64 * 1024  # Kiro's are under 1 KiB
+
+
+class ModelId(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+class Plan(Protocol):
+    """What the request has become; `protocol.request.Plan` is one."""
+
+    @property
+    def model(self) -> ModelId: ...
+    @property
+    def input_tokens(self) -> int: ...
+    @property
+    def context_window(self) -> int: ...
+    def body(self, profile_arn: str | None) -> bytes: ...
+    def without_reasoning(self) -> "Plan | None": ...
+
+
+class TokenSource(Protocol):
+    """Who renews tokens; `refresh.Refresher` does."""
+
+    async def fresh(
+        self, credential: Credential, *, force: bool = False, rejected_token: str = ""
+    ) -> Credential: ...
+
+
+@dataclass(slots=True)
+class _Try:
+    """One request that was sent, until its outcome is known."""
+
+    credential_id: int
+    number: int  # within the request, from 1
+    started_ms: int
+    status: int = 0  # 0 = no answer
+
+
+class Dispatcher:
+    """What the exchanges of one worker share.
+
+    Units: clock in ms since epoch. `rng` gives numbers in [0, 1).
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        pool: Pool,
+        refresher: TokenSource,
+        connections: ConnectionPool,
+        control: ProfileSource,
+        *,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        rng: Callable[[], float] = random.random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        ids: Callable[[], str] = lambda: str(uuid.uuid4()),
+    ) -> None:
+        self.config = config
+        self.pool = pool
+        self.refresher = refresher
+        self.connections = connections
+        self.profiles = Profiles(control)
+        self.clock = clock
+        self.rng = rng
+        self.sleep = sleep
+        self.ids = ids
+        self.budget = RetryBudget(clock())
+
+    def exchange(self, plan: Plan) -> "Exchange":
+        """Begin the tries of one client request."""
+        self.budget.deposit(self.clock())
+        return Exchange(self, plan)
+
+
+class Exchange:
+    """One client request's tries, failover and budget.
+
+    Order: `async with`; open() → read the response → succeeded() or failed(); open() again only
+    if failed() said so.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, plan: Plan) -> None:
+        self._shared = dispatcher
+        self._plan = plan
+        self.credential: Credential | None = None  # of the latest try
+        self._lease: Lease | None = None
+        self._try: _Try | None = None
+        self._response: Response | None = None
+        self._tries = 0
+        self._tries_of: Counter[int] = Counter()
+        self._invocation_ids: dict[int, str] = {}
+        self._spent: set[int] = set()
+        self._passed: set[int] = set()
+        self._cured: set[tuple[int, type[UpstreamError]]] = set()
+        self._seen: list[GatewayError] = []
+        self._cure: Callable[[], Awaitable[None]] | None = None
+        self._wait_s = 0.0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(fault, UpstreamError) and self._response is not None:
+            self._report(fault)  # it broke after content: no try follows, but it counts
+        await self.aclose()
+
+    # -- what the caller sees ----------------------------------------------------------------
+
+    async def open(self) -> Response:
+        """Return the next answer that is an event stream, its head read, its body not.
+
+        Raises: GatewayError — what the client should see, when tries are used up.
+        """
+        while True:
+            try:
+                await self._mend()
+                self._response = await self._send()
+                return self._response
+            except UpstreamError as error:
+                if not self._goes_on(error):
+                    raise self._verdict(error) from error
+
+    def failed(self, error: UpstreamError) -> bool:
+        """Note that the opened answer failed before any content; True = open() again."""
+        return self._goes_on(error)
+
+    def succeeded(self) -> None:
+        """Note that the answer was read to its end."""
+        self._report(None)
+        self._let_go()
+
+    async def aclose(self) -> None:
+        """Return the lease and abort what is still open; in every phase, more than once."""
+        self._log("abandoned", None)
+        self._let_go()
+
+    # -- one try -----------------------------------------------------------------------------
+
+    async def _mend(self) -> None:
+        """Wait, then do what the last failure asked for."""
+        wait_s, self._wait_s = self._wait_s, 0.0
+        if wait_s:
+            await self._shared.sleep(wait_s)
+        cure, self._cure = self._cure, None
+        if cure is not None:
+            await cure()
+
+    async def _send(self) -> Response:
+        shared = self._shared
+        self._lease = self._lease or self._acquire()
+        credential = self._lease.credential
+        self._tries += 1
+        self._tries_of[credential.id] += 1
+        self._try = _Try(credential.id, self._tries, shared.clock())
+        self.credential = credential
+        fresh = shared.profiles.applied(await shared.refresher.fresh(credential))
+        self.credential = fresh
+        # One id for a call's attempts, another for another account: it must not tie them.
+        invocation_id = self._invocation_ids.setdefault(credential.id, shared.ids())
+        target = endpoint.generate(
+            fresh,
+            shared.config,
+            invocation_id=invocation_id,
+            attempt=self._tries_of[credential.id],
+        )
+        arn = fresh.profile_arn if fresh.auth_method != "api_key" else None
+        body = self._plan.body(arn or None)
+        response = await shared.connections.request(
+            target.method, target.url, target.headers, body, proxy=fresh.proxy
+        )
+        self._try.status = response.status
+        if _is_stream(response):
+            return response
+        raise await _fault_of(response)
+
+    def _acquire(self) -> Lease:
+        """Take a credential that this request has not passed by, else one it may ask again."""
+        pool, now_ms, model_id = self._shared.pool, self._shared.clock(), self._plan.model.id
+        try:
+            return pool.acquire(
+                model_id=model_id, exclude=self._spent | self._passed, now_ms=now_ms
+            )
+        except GatewayError:
+            self._passed.clear()
+        try:
+            return pool.acquire(model_id=model_id, exclude=self._spent, now_ms=now_ms)
+        except GatewayError as nobody:
+            raise verdict.best([*self._seen, nobody]) from nobody
+
+    # -- what a failure leads to -------------------------------------------------------------
+
+    def _goes_on(self, error: UpstreamError) -> bool:
+        """Note a failure and prepare the next try; False = there must be none."""
+        if self._lease is None:
+            return False  # raised by `_acquire`: it is the verdict already
+        self._seen.append(error)
+        if self._tries < _TRIES_A_REQUEST and self._is_curable(error):
+            self._log("cured", error)
+            self._drop_response()
+            return True
+        credential_id = self._lease.credential.id
+        self._report(error)
+        self._let_go()
+        if isinstance(error, Refused) and not self._is_doubtful(error):
+            return False
+        self._passed.add(credential_id)
+        if verdict.condemns(error) or self._tries_of[credential_id] >= _TRIES_A_CREDENTIAL:
+            self._spent.add(credential_id)
+        if self._tries >= _TRIES_A_REQUEST or (error.retry_after_s or 0) > self._patience(error):
+            return False
+        if not verdict.condemns(error):
+            self._wait_s = self._backoff(error)
+            return self._shared.budget.withdraw(self._shared.clock())
+        return True
+
+    def _is_curable(self, error: UpstreamError) -> bool:
+        """Arrange for what may make the same credential answer; once for each kind of error."""
+        assert self._lease is not None
+        credential = self.credential or self._lease.credential
+        mark = (credential.id, type(error))
+        if mark in self._cured or self._tries_of[credential.id] >= _TRIES_A_CREDENTIAL:
+            return False
+        if isinstance(error, SignatureRefused):
+            plan = self._plan.without_reasoning()
+            if plan is None:
+                return False
+            self._plan = plan
+        elif isinstance(error, TokenRejected) and credential.auth_method != "api_key":
+            self._cure = lambda: self._renew(credential.access_token)
+        elif isinstance(error, WrongProfile) and credential.auth_method != "api_key":
+            self._cure = lambda: self._find_profile(credential, error)
+        else:
+            return False
+        self._cured.add(mark)
+        return True
+
+    async def _renew(self, rejected_token: str) -> None:
+        assert self._lease is not None
+        # The lease's values: another request may have renewed the token in the meantime.
+        await self._shared.refresher.fresh(
+            self._lease.credential, force=True, rejected_token=rejected_token
+        )
+
+    async def _find_profile(self, credential: Credential, error: WrongProfile) -> None:
+        if not await self._shared.profiles.resolve(credential):
+            raise error
+
+    def _is_doubtful(self, error: Refused) -> bool:
+        """Whether a 400 is one of those that get a second chance, and has not had it."""
+        mark = (0, Refused)
+        if error.retry is not Retry.SAME or isinstance(error, SignatureRefused):
+            return False
+        is_first = mark not in self._cured
+        self._cured.add(mark)
+        return is_first
+
+    def _patience(self, error: UpstreamError) -> float:
+        """How long a told wait is ours; a condemned credential's wait concerns it alone."""
+        return float("inf") if verdict.condemns(error) else _LONGEST_WAIT_S
+
+    def _backoff(self, error: UpstreamError) -> float:
+        grown_s = min(_BACKOFF_FIRST_S * 2.0 ** (self._tries - 1), _BACKOFF_CAP_S)
+        jittered_s = grown_s * (1 + _JITTER * (2 * self._shared.rng() - 1))
+        return max(jittered_s, error.retry_after_s or 0.0)
+
+    def _verdict(self, error: UpstreamError) -> GatewayError:
+        if isinstance(error, PromptTooLong):
+            return faults.with_numbers(error, self._plan.input_tokens, self._plan.context_window)
+        if isinstance(error, Refused):
+            return error
+        return verdict.best([*self._seen, error])
+
+    # -- bookkeeping -------------------------------------------------------------------------
+
+    def _report(self, error: UpstreamError | None) -> None:
+        self._log("answered" if error is None else "failed", error)
+        if self._lease is not None:
+            self._shared.pool.report(self._lease, error, self._shared.clock())
+
+    def _let_go(self) -> None:
+        self._drop_response()
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.release()
+
+    def _drop_response(self) -> None:
+        response, self._response = self._response, None
+        if response is not None:
+            response.close()
+
+    def _log(self, outcome: str, error: UpstreamError | None) -> None:
+        attempt, self._try = self._try, None
+        if attempt is None:
+            return
+        fields: dict[str, object] = {
+            "credential": attempt.credential_id,
+            "try": attempt.number,
+            "status": attempt.status,
+            "outcome": outcome,
+            "ms": self._shared.clock() - attempt.started_ms,
+        }
+        if error is not None:
+            fields["error"] = type(error).__name__
+            fields["detail"] = error.detail
+        level = logging.INFO if error is None else logging.WARNING
+        log.log(level, "upstream try", extra={"fields": fields})
+
+
+def _is_stream(response: Response) -> bool:
+    kind = response.headers.get(b"content-type", b"").lower()
+    return response.status == 200 and not any(word in kind for word in (b"json", b"html", b"xml"))
+
+
+async def _fault_of(response: Response) -> UpstreamError:
+    """Read an answer that is no stream and say what it means."""
+    try:
+        body = await response.read(_ERROR_BODY_BYTES)
+    except ProtocolViolation:
+        body = b""
+    finally:
+        response.close()
+    return faults.classify(response.status, response.headers, body)
