@@ -241,17 +241,14 @@ class Exchange:
             )
         except GatewayError:
             self._passed.clear()
-        try:
-            return pool.acquire(model_id=model_id, exclude=self._spent, now_ms=now_ms)
-        except GatewayError as nobody:
-            raise verdict.best([*self._seen, nobody]) from nobody
+        return pool.acquire(model_id=model_id, exclude=self._spent, now_ms=now_ms)
 
     # -- what a failure leads to -------------------------------------------------------------
 
     def _goes_on(self, error: UpstreamError) -> bool:
         """Note a failure and prepare the next try; False = there must be none."""
         if self._lease is None:
-            return False  # raised by `_acquire`: it is the verdict already
+            return False  # nobody could be asked in the first place
         self._seen.append(error)
         if self._tries < _TRIES_A_REQUEST and self._is_curable(error):
             self._log("cured", error)
@@ -268,8 +265,14 @@ class Exchange:
         if self._tries >= _TRIES_A_REQUEST or (error.retry_after_s or 0) > self._patience(error):
             return False
         if not verdict.condemns(error):
+            if not self._shared.budget.withdraw(self._shared.clock()):
+                return False
             self._wait_s = self._backoff(error)
-            return self._shared.budget.withdraw(self._shared.clock())
+        try:
+            self._lease = self._acquire()  # now: nobody should wait in order to learn of nobody
+        except GatewayError as nobody:
+            self._seen.append(nobody)
+            return False
         return True
 
     def _is_curable(self, error: UpstreamError) -> bool:
