@@ -16,9 +16,9 @@ import orjson
 from kiroproxy.simulator import phrases
 from kiroproxy.simulator import script as s
 from kiroproxy.simulator.catalogue import MODELS
+from kiroproxy.simulator.fitness import estimate_tokens
 from kiroproxy.simulator.phrases import Language
 from kiroproxy.simulator.request import Request
-from kiroproxy.simulator.rules import estimate_tokens
 
 PACE_S: Final = 0.025  # 40 pieces a second: fast, and visibly not all at once
 SHELLS: Final = frozenset({"bash", "shell", "execute_command", "run_command"})

@@ -25,77 +25,20 @@ reports about Kiro disagree, the stricter one is taken if a careful caller can s
     R26 additionalModelRequestFields fit the model's own schema
     R27 the prompt fits the model's window
 
+R20 (region of the ARN) is `validation`'s A3, R21 (lone surrogates) is shape S8, R17 (refusals that
+pass on a second try) is for scripts. R12, R13 and R22 name what some gateways avoid and Kiro was
+seen to take: additionalProperties, other schema keywords, a client tool called web_search.
+
 Source: Kiro's reasons (ValidationException) and the reports of some fifteen gateways.
 """
 
-import binascii
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
-from kiroproxy.simulator.catalogue import DEFAULT_MODEL, MODELS, Model
+from kiroproxy.simulator import fitness
+from kiroproxy.simulator.conversation import CURRENT, Conversation, Turn
 from kiroproxy.simulator.refusals import Violation
-from kiroproxy.simulator.shapes import IMAGE_FORMATS
 from kiroproxy.simulator.signing import is_genuine
-
-_HISTORY: Final = "conversationState.history"
-_CURRENT: Final = "conversationState.currentMessage"
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One message with the path that leads to it."""
-
-    role: str  # "user" | "assistant"
-    message: dict[str, Any]
-    where: str
-
-    @property
-    def context(self) -> dict[str, Any]:
-        """The user turn's context, empty when it has none."""
-        found: dict[str, Any] = self.message.get("userInputMessageContext", {})
-        return found
-
-    @property
-    def uses(self) -> list[dict[str, Any]]:
-        """Tool calls of an assistant turn."""
-        return list(self.message.get("toolUses", []))
-
-    @property
-    def results(self) -> list[dict[str, Any]]:
-        """Tool results of a user turn."""
-        return list(self.context.get("toolResults", []))
-
-
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    """A body of the right shape, laid out as turns; the last one is currentMessage."""
-
-    turns: list[Turn]
-    tools: list[dict[str, Any]]
-    model: Model | None
-    fields: dict[str, Any] | None
-    generation: str
-    body: dict[str, Any]
-
-
-def read(body: dict[str, Any], generation: str) -> Conversation:
-    """Lay out a body whose shape has been checked."""
-    state = body["conversationState"]
-    turns = [_turn(entry, f"{_HISTORY}[{i}]") for i, entry in enumerate(state.get("history", []))]
-    current = _turn(state["currentMessage"], _CURRENT)
-    entries = current.context.get("tools", [])
-    tools = [entry["toolSpecification"] for entry in entries if "toolSpecification" in entry]
-    model = MODELS.get(current.message.get("modelId", DEFAULT_MODEL))
-    fields = body.get("additionalModelRequestFields")
-    return Conversation([*turns, current], tools, model, fields, generation, body)
-
-
-def _turn(entry: dict[str, Any], where: str) -> Turn:
-    if "userInputMessage" in entry:
-        return Turn("user", entry["userInputMessage"], f"{where}.userInputMessage")
-    name = "assistantResponseMessage"
-    return Turn("assistant", entry[name], f"{where}.{name}")
 
 
 def content(talk: Conversation) -> Iterator[Violation]:
@@ -144,7 +87,7 @@ def _mismatch(turn: Turn, what: str) -> Violation:
 def declarations(talk: Conversation) -> Iterator[Violation]:
     """R7, R8, R14, R19."""
     names = [tool["name"] for tool in talk.tools]
-    where = f"{_CURRENT}.userInputMessage.userInputMessageContext.tools"
+    where = f"{CURRENT}.userInputMessage.userInputMessageContext.tools"
     for index, tool in enumerate(talk.tools):
         if tool["name"] in names[:index]:
             message = f"Tool name is duplicated: {tool['name']}"
@@ -249,116 +192,17 @@ def _bad_signature(where: str, what: str) -> Violation:
     return Violation("R18", where, what, "THINKING_SIGNATURE_INVALID", message)
 
 
-_MAGIC: Final = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"RIFF": "webp"}
-
-
-def images(talk: Conversation) -> Iterator[Violation]:
-    """R23: the format is known, and the first bytes do not contradict it."""
-    for turn in talk.turns:
-        for index, image in enumerate(turn.message.get("images", [])):
-            where = f"{turn.where}.images[{index}]"
-            if image["format"] not in IMAGE_FORMATS:
-                message = f"Unsupported image format: {image['format']}"
-                yield Violation("R23", where, message, "IMAGE_FORMAT_UNSUPPORTED", message)
-                continue
-            head = binascii.a2b_base64(image["source"]["bytes"][:16])
-            actual = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "")
-            if actual and actual != image["format"]:
-                message = f"Image is {actual} but its format says {image['format']}"
-                yield Violation("R23", where, message, "IMAGE_MIME_MISMATCH", message)
-
-
-def documents(talk: Conversation) -> Iterator[Violation]:
-    """R24."""
-    for turn in talk.turns:
-        names = [document["name"] for document in turn.message.get("documents", [])]
-        for index, name in enumerate(names):
-            if name in names[:index]:
-                message = f"Duplicate document name: {name}"
-                yield Violation("R24", turn.where, message, "DOCUMENT_DUPLICATE_NAME", message)
-
-
-def model(talk: Conversation) -> Iterator[Violation]:
-    """R25."""
-    if talk.model is None:
-        asked = talk.turns[-1].message.get("modelId")
-        message = "Invalid model ID. Please select a different model to continue."
-        yield Violation("R25", f"{_CURRENT}.modelId", f"{asked!r}", "INVALID_MODEL_ID", message)
-
-
-def request_fields(talk: Conversation) -> Iterator[Violation]:
-    """R26: closed schemas, and effort only where thinking is adaptive."""
-    if not talk.fields or talk.model is None:
-        return
-    schema, where = talk.model.fields_schema(), "additionalModelRequestFields"
-    if schema is None:
-        yield _bad_field(where, f"{talk.model.model_id} takes none")
-        return
-    yield from _fits(schema, talk.fields, where)
-    thinking = talk.fields.get("thinking")
-    kind = thinking.get("type") if isinstance(thinking, dict) else "adaptive"
-    if "output_config" in talk.fields and kind != "adaptive":
-        yield _bad_field(f"{where}.output_config", f"with thinking.type {kind!r}")
-
-
-def _bad_field(where: str, what: str) -> Violation:
-    return Violation("R26", where, what, "REQUEST_BODY_INVALID", f"Invalid request body: {where}")
-
-
-def _fits(schema: dict[str, Any], value: Any, where: str) -> Iterator[Violation]:
-    """Check against the few JSON-Schema keywords the catalogue's schemas use."""
-    kinds = {"object": dict, "string": str, "integer": int}
-    kind = kinds[schema["type"]]
-    if not isinstance(value, kind) or isinstance(value, bool):
-        yield _bad_field(where, f"must be {schema['type']}")
-        return
-    if isinstance(value, dict):
-        for name, member in value.items():
-            if name not in schema["properties"]:
-                yield _bad_field(f"{where}.{name}", "unknown member")
-            else:
-                yield from _fits(schema["properties"][name], member, f"{where}.{name}")
-    elif "enum" in schema and value not in schema["enum"]:
-        yield _bad_field(where, f"{value!r} is none of {schema['enum']}")
-    elif "minimum" in schema and not schema["minimum"] <= value <= schema["maximum"]:
-        yield _bad_field(where, f"{value} is outside {schema['minimum']}–{schema['maximum']}")
-
-
-def size(talk: Conversation) -> Iterator[Violation]:
-    """R27: tokens of the compact JSON; image bytes and signatures do not count."""
-    if talk.model is None:
-        return
-    tokens = estimate_tokens(talk.body)
-    if tokens > talk.model.max_input_tokens:
-        what = f"about {tokens} tokens, {talk.model.max_input_tokens} allowed"
-        reason, message = "CONTENT_LENGTH_EXCEEDS_THRESHOLD", "Input is too long."
-        yield Violation("R27", "conversationState", what, reason, message)
-
-
-def estimate_tokens(value: Any) -> int:
-    """Estimate tokens as a byte-pair tokenizer would: 4 ASCII bytes, or one other character."""
-    if isinstance(value, str):
-        ascii_only = len(value) if value.isascii() else len(value.encode("ascii", "ignore"))
-        return ascii_only // 4 + len(value) - ascii_only
-    if isinstance(value, dict):
-        skipped = ("bytes", "signature", "redactedContent")
-        return sum(estimate_tokens(part) + 2 for key, part in value.items() if key not in skipped)
-    return sum(map(estimate_tokens, value)) if isinstance(value, list) else 1
-
-
 EVERY: Final[tuple[Callable[[Conversation], Iterator[Violation]], ...]] = (
-    model,
+    fitness.model,
     content,
     order,
     pairing,
     declarations,
     schemas,
     inputs,
-    images,
-    documents,
+    fitness.images,
+    fitness.documents,
     signatures,
-    request_fields,
-    size,
+    fitness.request_fields,
+    fitness.size,
 )
-
-__all__ = ["EVERY", "Conversation", "estimate_tokens", "read"]

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from kiroproxy.simulator import rules, shapes
+from kiroproxy.simulator.conversation import read
 from kiroproxy.simulator.grammar import check
 from kiroproxy.simulator.refusals import (
     ARN_REQUIRED,
@@ -65,7 +66,7 @@ def find(body: dict[str, Any], generation: str = "ide") -> list[Violation]:
         misshapen = list(check(shapes.request(generation), body, "body"))
         if misshapen:
             return misshapen
-        talk = rules.read(body, generation)
+        talk = read(body, generation)
         return [found for rule in rules.EVERY for found in rule(talk)]
     except RecursionError:
         return [Violation("S4", "body", "is nested too deeply")]
@@ -74,7 +75,7 @@ def find(body: dict[str, Any], generation: str = "ide") -> list[Violation]:
 def unseen(body: dict[str, Any]) -> list[str]:
     """Name what Kiro accepts and never shows to the model, in a body without violations."""
     found = []
-    for turn in rules.read(body, "ide").turns:
+    for turn in read(body, "ide").turns:
         if turn.context.get("additionalContext"):
             found.append(f"{turn.where}: additionalContext")
         found += [
@@ -102,7 +103,7 @@ def check_request(
     if state.require_profile_arn and not is_key and not body.get("profileArn"):
         return Refusal(400, "ValidationException", ARN_REQUIRED, rule="A3 profileArn missing")
     found = find(body, generation)
-    found = found or list(rules.genuineness(rules.read(body, generation)))
+    found = found or list(rules.genuineness(read(body, generation)))
     return from_violation(found[0]) if found else None
 
 
