@@ -23,6 +23,16 @@ from libc.stdio cimport snprintf
 from kiroproxy._text cimport put, put_chars, put_escaped, release
 from kiroproxy._thinking cimport TEXT, THINKING
 
+cdef extern from *:
+    """
+    #ifdef KP_DEBUG
+    #define KP_CHECK(truth) do { if (!(truth)) Py_FatalError("_blocks: " #truth); } while (0)
+    #else
+    #define KP_CHECK(truth) ((void)0)
+    #endif
+    """
+    void KP_CHECK(bint truth) noexcept nogil
+
 # Clients replay a thinking block only if it is signed, and some refuse one that is not. This is
 # base64 of "kiroproxy: this thinking has no upstream signature", and it is never sent to Kiro.
 UNSIGNED_SIGNATURE = "a2lyb3Byb3h5OiB0aGlzIHRoaW5raW5nIGhhcyBubyB1cHN0cmVhbSBzaWduYXR1cmU="
@@ -161,6 +171,7 @@ cdef class BlockWriter:
 
     cdef int _put_start(self, const char *block) except -1:
         """Write content_block_start up to and including `block`."""
+        KP_CHECK(self.block == NO_BLOCK)
         cdef char head[HEAD_LEN_MAX]
         cdef int size = snprintf(
             head, HEAD_LEN_MAX,
@@ -193,6 +204,7 @@ cdef class BlockWriter:
             b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
             b'"delta":{"type":"%s","%s":"', self._index, delta, member,
         )
+        KP_CHECK(self._head_len < HEAD_LEN_MAX)
 
 
 cdef void _count(const uint8_t *text, Py_ssize_t size, Tally *tally) noexcept nogil:

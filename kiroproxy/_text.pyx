@@ -52,31 +52,17 @@ _fill_classes()
 # -- output --------------------------------------------------------------------------------
 
 
-cdef int reserve(Buffer *buffer, Py_ssize_t more) except -1:
+cdef int grow(Buffer *buffer, Py_ssize_t more) except -1:
     """Make room for `more` bytes behind those in use; amortised O(1) a byte."""
-    cdef Py_ssize_t room = buffer.room
+    cdef Py_ssize_t room = max(buffer.room, <Py_ssize_t>BUFFER_LEN_FIRST)
     cdef void *data
-    if buffer.len + more <= room:
-        return 0
-    if room == 0:
-        room = BUFFER_LEN_FIRST
-    while room < buffer.len + more:
+    while room - buffer.len < more:
         room *= 2
     data = realloc(buffer.data, room)
     if data == NULL:
         raise MemoryError
     buffer.data = <uint8_t *>data
     buffer.room = room
-    return 0
-
-
-cdef int put(Buffer *buffer, const void *data, Py_ssize_t size) except -1:
-    """Append bytes."""
-    if size == 0:
-        return 0  # memcpy may not be given NULL, not even for nothing
-    reserve(buffer, size)
-    memcpy(buffer.data + buffer.len, data, size)
-    buffer.len += size
     return 0
 
 

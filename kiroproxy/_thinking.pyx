@@ -27,6 +27,16 @@ from libc.string cimport memchr, memcmp, memmove
 
 from kiroproxy._text cimport put, release
 
+cdef extern from *:
+    """
+    #ifdef KP_DEBUG
+    #define KP_CHECK(truth) do { if (!(truth)) Py_FatalError("_thinking: " #truth); } while (0)
+    #else
+    #define KP_CHECK(truth) ((void)0)
+    #endif
+    """
+    void KP_CHECK(bint truth) noexcept nogil
+
 cdef enum:
     OPEN_LEN = 10       # <thinking>
     CLOSE_LEN = 11      # </thinking>
@@ -122,6 +132,7 @@ cdef class Splitter:
     cdef int _hold(self) except -1:
         """Keep what is left: it is looked at again together with what follows."""
         cdef Py_ssize_t size = self._end - self._p
+        KP_CHECK(size <= HELD_LEN_MAX)
         if self._joined.len:  # then that is where it lies
             memmove(self._joined.data, self._p, size)
             self._joined.len = size
