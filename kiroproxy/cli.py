@@ -147,12 +147,19 @@ def _create_config(path: Path) -> None:
 
 def _require_credentials(config: "Config") -> None:
     """Refuse to serve nobody. Raises: ConfigError."""
+    from kiroproxy.accounts.store import Store
     from kiroproxy.errors import ConfigError
 
-    if config.credentials_path.exists() or config.admin_api_key or config.kiro_api_key:
+    if config.admin_api_key or config.kiro_api_key:
         return
+    exists = config.credentials_path.exists()
+    store = Store(config.credentials_path, config)
+    if store.load():
+        return
+    if store.faults:
+        raise store.faults[0]
     raise ConfigError(
-        "does not exist, so there is nobody to ask Kiro as",
+        f"{'is empty' if exists else 'does not exist'}, so there is nobody to ask Kiro as",
         file=str(config.credentials_path),
         remedy="Copy one of the credentials.example.*.json files, set KIRO_API_KEY, or try "
         "`kiroproxy demo`, which needs no account",
@@ -179,17 +186,18 @@ def _check_credentials(config: "Config", warnings: list[str], faults: "list[Conf
     from kiroproxy.accounts.store import Store
     from kiroproxy.errors import ConfigError
 
+    store = Store(config.credentials_path, config)
     try:
-        _require_credentials(config)
-        store = Store(config.credentials_path, config)
         credentials = store.load()
+        if not store.faults:
+            _require_credentials(config)
     except ConfigError as fault:
         faults.append(fault)
         return ""
     faults += store.faults
     warnings += store.warnings
     usable = [each for each in credentials if not each.fault and not each.disabled]
-    if not usable and not store.faults and not config.admin_api_key:
+    if not usable and not store.faults:
         faults.append(
             ConfigError(
                 "holds no enabled credential",

@@ -96,6 +96,12 @@ def test_starting_without_credentials_is_refused(capsys: Any) -> None:
     assert "credentials.json: does not exist" in told and "kiroproxy demo" in told
 
 
+def test_starting_with_an_empty_file_is_refused_too(capsys: Any) -> None:
+    write(GOOD_CONFIG, [])
+    assert main([]) == 1
+    assert "credentials.json: is empty" in capsys.readouterr().err
+
+
 def test_check_is_satisfied_with_good_files(capsys: Any) -> None:
     write(GOOD_CONFIG, [GOOD_CREDENTIAL, {"kiroApiKey": "ksk_1234567890"}])
     assert main(["check"]) == 0
@@ -121,7 +127,7 @@ def test_check_takes_the_environment_for_a_file(monkeypatch: Any, capsys: Any) -
         ('{\n"apiKey": "a",\n"port": 99999}', [GOOD_CREDENTIAL], ["config.json:3: port"]),
         (GOOD_CONFIG, None, ["credentials.json: does not exist", "KIRO_API_KEY"]),
         (GOOD_CONFIG, '[{"refreshToken": }]', ["credentials.json:1", "not JSON"]),
-        (GOOD_CONFIG, "[]", ["credentials.json: holds no enabled credential"]),
+        (GOOD_CONFIG, "[]", ["credentials.json: is empty", "kiroproxy demo"]),
         (GOOD_CONFIG, [GOOD_CREDENTIAL | {"disabled": True}], ["no enabled credential"]),
         (
             GOOD_CONFIG,

@@ -113,8 +113,8 @@ def test_two_workers_share_one_socket_and_stop_together(tmp_path: Path) -> None:
     with process("--port", "0", "--workers", "2", cwd=tmp_path) as running:
         url = printed(running, ADDRESS)
         assert httpx.get(f"{url}/health", timeout=20).json()["status"] == "ok"
-        workers = children(running.pid)
         until(lambda: len(listeners(running.pid)) == 2)
+        workers = listeners(running.pid)
         assert stop(running) == 0
         assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 

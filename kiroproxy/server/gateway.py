@@ -36,7 +36,7 @@ class Gateway:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.catalogue = Catalogue.BUILT_IN
+        self.catalogue = Catalogue(aliases=config.model_aliases)
         self._background: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -82,7 +82,7 @@ class Gateway:
             credential = await self.refresher.fresh(lease.credential)
             models = await self.control.list_models(credential)
             if models:
-                self.catalogue = Catalogue.from_live(models)
+                self.catalogue = Catalogue.from_live(models, self.config.model_aliases)
         except GatewayError as error:
             _log.info("the model list was not available: %s (%s)", error.message, error.detail)
             return False

@@ -102,15 +102,17 @@ class Relay:
                 if fault is None:
                     exchange.succeeded()
                     return self._last_events()
-                if self._answer.has_content or not exchange.failed(fault):
-                    raise fault
+                if self._answer.has_content:
+                    raise fault  # through the exchange, which reports it
+                if not exchange.failed(fault):
+                    raise exchange.verdict(fault) from fault
                 self._answer = self._answer.restart()
 
     async def _open(self, exchange: Exchange) -> Response:
         try:
             return await exchange.open()
         finally:
-            self._record.tries += 1
+            self._record.tries = exchange.tries
             if exchange.credential is not None:
                 self._record.credential_id = exchange.credential.id
 

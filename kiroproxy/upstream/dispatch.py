@@ -177,11 +177,24 @@ class Exchange:
                 return self._response
             except UpstreamError as error:
                 if not self._goes_on(error):
-                    raise self._verdict(error) from error
+                    raise self.verdict(error) from error
 
     def failed(self, error: UpstreamError) -> bool:
         """Note that the opened answer failed before any content; True = open() again."""
         return self._goes_on(error)
+
+    def verdict(self, error: UpstreamError) -> GatewayError:
+        """Return what the client should see of a failure that no try follows."""
+        if isinstance(error, PromptTooLong):
+            return faults.with_numbers(error, self._plan.input_tokens, self._plan.context_window)
+        if isinstance(error, Refused):
+            return error
+        return verdict.best([*self._seen, error])
+
+    @property
+    def tries(self) -> int:
+        """How often Kiro was asked so far."""
+        return self._tries
 
     def succeeded(self) -> None:
         """Note that the answer was read to its end."""
@@ -324,13 +337,6 @@ class Exchange:
         grown_s = min(_BACKOFF_FIRST_S * 2.0 ** (self._tries - 1), _BACKOFF_CAP_S)
         jittered_s = grown_s * (1 + _JITTER * (2 * self._shared.rng() - 1))
         return max(jittered_s, error.retry_after_s or 0.0)
-
-    def _verdict(self, error: UpstreamError) -> GatewayError:
-        if isinstance(error, PromptTooLong):
-            return faults.with_numbers(error, self._plan.input_tokens, self._plan.context_window)
-        if isinstance(error, Refused):
-            return error
-        return verdict.best([*self._seen, error])
 
     # -- bookkeeping -------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ import uvicorn
 from kiroproxy.config import Config, UpstreamUrls
 from kiroproxy.server.app import App, create
 from kiroproxy.server.asgi import Limits, Protocol, ServerConfig
-from kiroproxy.simulator.script import Script
+from kiroproxy.simulator.script import Plain, Script
 from kiroproxy.simulator.server import Simulator
 
 
@@ -147,12 +147,15 @@ async def run_gateway(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
         limits: Limits | None = None,
         uvicorn_options: dict[str, Any] | None = None,
         accounts: int = 1,
+        models: list[dict[str, Any]] | None = None,
         **settings: Any,
     ) -> Gateway:
         sim = await stack.enter_async_context(Simulator())
         for _ in range(accounts - 1):
             sim.token_state.add_social()
         sim.enqueue(*scripts)
+        if models is not None:
+            sim.enqueue(Script((Plain(200, json.dumps({"models": models})),)), route="models")
         credentials = tmp_path / "credentials.json"
         credentials.write_text(json.dumps(sim.credentials()))
         credentials.chmod(0o600)
