@@ -24,9 +24,8 @@ UNKNOWN_MODELS = {"my-custom-model"}
 NOT_SENT = {"host", "content-length", "authorization", "x-api-key", "connection", "accept-encoding"}
 
 
-def load(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
+def load(path: Path) -> Any:
+    return json.loads(path.read_text())
 
 
 def named(path: str, *, thread: bool = False, search: bool = False) -> list[Any]:
@@ -34,7 +33,8 @@ def named(path: str, *, thread: bool = False, search: bool = False) -> list[Any]
     found = []
     for file in sorted(CAPTURES.glob("*.json")):
         capture = load(file)
-        if capture.get("path", "").split("?")[0] != path:
+        # One file is a list: the clients' reactions to errors, not a request.
+        if isinstance(capture, list) or capture.get("path", "").split("?")[0] != path:
             continue
         body = capture["body"] or {}
         kinds = [str(tool.get("type")) for tool in body.get("tools", [])]
@@ -97,7 +97,9 @@ async def test_a_recorded_request_is_answered(
         assert answered.json()["error"]["message"] == f"model: {capture['body']['model']}"
         return
     assert answered.status_code == 200, answered.text
-    assert len(simulator.of("generate")) == before + 1, "it took more than one try"
+    # Reasoning that another server signed is refused once and sent again without it.
+    tries = 2 if "redacted_thinking" in json.dumps(capture["body"]["messages"]) else 1
+    assert len(simulator.of("generate")) == before + tries
     if capture["body"].get("stream"):
         message = read_stream(answered.content).message
     else:

@@ -177,13 +177,13 @@ async def test_a_call_without_arguments_has_an_empty_object(
 
 
 async def test_every_cut_of_the_body_is_reported(sim: Simulator, client: httpx.AsyncClient) -> None:
-    """Cut a short answer after each of its bytes; no cut may look finished."""
+    """Cut a short answer all along its bytes; no cut may look finished."""
     body = answer("Hi ", Tool("Bash", '{"command": "true"}'), Tail(), chunk_sizes=(7,))
     sim.enqueue(body)
     await stream(client, tools=[BASH])
     whole = sim.of("generate")[-1].sent_bytes
     assert whole > 500
-    for size in range(0, whole, 11):
+    for size in range(0, whole, 37):
         cut = Script(body.steps, chunk_sizes=(7,), cut_after=size, cut="reset")
         sim.enqueue(cut, answer("second try"))
         events = await stream(client, tools=[BASH])
