@@ -11,6 +11,7 @@ running answers end, at most `drainTimeout`; a second signal ends at once.
 
 import functools
 import logging
+import os
 import signal
 import socket
 import sys
@@ -33,6 +34,7 @@ BACKLOG = 4096
 # wait: a server that closes first makes clients hit a closed connection.
 KEEP_ALIVE_S = 75
 HEAD_TIMEOUT_S = 10.0  # uvicorn's own issue list names it as the usual figure
+SIGNAL_POLL_S = 0.2
 # What the backstop of the protocol gives a body beyond the application's own limit.
 BODY_GRACE_S = 5.0
 
@@ -63,6 +65,24 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+class Supervisor(Multiprocess):
+    """uvicorn's supervisor, which passes a second signal on while the workers drain."""
+
+    def join_all(self) -> None:
+        """Wait for the workers; a signal meanwhile ends their waiting."""
+        for worker in self.processes:
+            while worker.process.is_alive():
+                worker.process.join(SIGNAL_POLL_S)
+                if self.signal_queue:
+                    self.signal_queue.clear()
+                    self._hurry()
+
+    def _hurry(self) -> None:
+        for worker in self.processes:
+            if worker.process.is_alive() and worker.pid is not None:
+                os.kill(worker.pid, signal.SIGINT)  # what uvicorn takes for "now"
+
+
 def run(config: Config, ready: Callable[[str], None] | None = None) -> int:
     """Serve until a signal. Returns the exit code.
 
@@ -77,7 +97,7 @@ def run(config: Config, ready: Callable[[str], None] | None = None) -> int:
     try:
         if config.workers > 1:
             up()  # the kernel queues connections until the workers are there
-            Multiprocess(options, sockets=[listener]).run()
+            Supervisor(options, sockets=[listener]).run()
             return 0
         _quiet_uvicorn(config.log_level)
         server = Server(options, up)

@@ -131,6 +131,49 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
         assert stop(running) == 0
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_drains_until_a_second_signal(tmp_path: Path, workers: str) -> None:
+    with process("simulate", "--port", "0", cwd=tmp_path) as kiro:
+        url = printed(kiro, r"Kiro simulator on (http://\S+)")
+        credentials = printed(kiro, r"credentials\.json: (\[.*\])$")
+        write_files(tmp_path, upstream=dict.fromkeys(NOWHERE, url))
+        (tmp_path / "credentials.json").write_text(credentials)
+        stuck = {"steps": [{"do": "start"}, {"do": "text", "text": "first"}, {"do": "silence"}]}
+        httpx.put(f"{url}/_simulator/script", json=stuck).raise_for_status()
+        with process("--port", "0", "--workers", workers, cwd=tmp_path) as running:
+            address = printed(running, ADDRESS)
+            headers = {"x-api-key": "sk-1"}
+            with httpx.stream(
+                "POST", f"{address}/v1/messages", json=HELLO, headers=headers, timeout=20
+            ) as answer:
+                lines = answer.iter_lines()
+                assert any('"first"' in line for line in lines)
+                running.send_signal(signal.SIGTERM)
+                until(lambda: refuses(address))
+                assert running.poll() is None  # it waits for the answer
+                assert stop(running) == 0
+                rest = []
+                with contextlib.suppress(httpx.TransportError):  # cut, if nothing can be said
+                    rest += lines
+                assert rest == [] or "event: error" in rest
+                assert "event: message_stop" not in rest
+
+
+HELLO = {
+    "model": "claude-sonnet-4-5",
+    "max_tokens": 100,
+    "stream": True,
+    "messages": [{"role": "user", "content": "Hello!"}],
+}
+
+
+def refuses(url: str) -> bool:
+    try:
+        return bool(httpx.get(f"{url}/health", timeout=1).status_code != 200)
+    except httpx.HTTPError:
+        return True
+
+
 def children(pid: int) -> list[int]:
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     return [int(child) for child in text.split()]

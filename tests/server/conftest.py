@@ -150,7 +150,7 @@ async def run_gateway(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
         models: list[dict[str, Any]] | None = None,
         **settings: Any,
     ) -> Gateway:
-        sim = await stack.enter_async_context(Simulator())
+        sim = await stack.enter_async_context(Simulator(pace_s=0.0))
         for _ in range(accounts - 1):
             sim.token_state.add_social()
         sim.enqueue(*scripts)
