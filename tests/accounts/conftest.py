@@ -6,11 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from kiroproxy.accounts.store import Store
 from kiroproxy.config import Config
 
 TOKEN = "r" * 200
+
+# On a busy machine a slow example is no finding.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 
 def entry(**fields: Any) -> dict[str, Any]:

@@ -37,12 +37,17 @@ def derived(token: str) -> str:
 class FullDisk:
     """Makes every new file fail while it is on, as a full or read-only disk does."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, code: int = errno.EROFS) -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        code: int = errno.EROFS,
+        refused: int = os.O_EXCL,  # O_CREAT: not even the lock file can be made
+    ) -> None:
         self.is_on = True
         real = os.open
 
         def opened(file: Any, flags: int, *args: Any, **kwargs: Any) -> int:
-            if self.is_on and flags & os.O_EXCL:
+            if self.is_on and flags & refused:
                 raise OSError(code, os.strerror(code))
             return real(file, flags, *args, **kwargs)
 
@@ -147,11 +152,12 @@ def test_a_key_that_the_file_has_too_is_there_once(make_store: MakeStore) -> Non
     assert [each.id for each in store.load()] == [1]
 
 
+@pytest.mark.parametrize("refused", [os.O_EXCL, os.O_CREAT])
 def test_an_unwritable_directory_is_told_and_ids_stay_the_same(
-    make_store: MakeStore, make_entry: MakeEntry, monkeypatch: pytest.MonkeyPatch
+    make_store: MakeStore, make_entry: MakeEntry, monkeypatch: pytest.MonkeyPatch, refused: int
 ) -> None:
     store = make_store([make_entry(), make_entry(id=2, refreshToken=ROTATED)])
-    FullDisk(monkeypatch)
+    FullDisk(monkeypatch, refused=refused)
     assert [each.id for each in store.load()] == [3, 2]
     assert [each.id for each in store.load()] == [3, 2]
     assert "cannot be written" in store.warnings[0]

@@ -42,6 +42,12 @@ def config_for(peer: Any, **options: Any) -> Config:
     return Config(upstream=UpstreamUrls(api_url=peer.url, management_url=peer.url), **options)
 
 
+async def until(is_true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(2):
+        while not is_true():
+            await asyncio.sleep(0)
+
+
 def line_of(request: tuple[bytes, bytes]) -> str:
     return request[0].split(b"\r\n")[0].decode()
 
@@ -100,8 +106,8 @@ async def test_one_connection_serves_many_calls_and_none_is_left_open(serve: Any
         for _ in range(5):
             await control.usage_limits(CREDENTIAL)
         assert peer.accepted == 1
-    while peer.open:
-        await asyncio.sleep(0)
+        assert peer.open == 1
+    await until(lambda: peer.open == 0)
 
 
 async def test_a_cookie_of_one_account_is_not_shown_by_another(serve: Any) -> None:
@@ -152,10 +158,17 @@ async def test_an_answer_that_is_no_json_object_is_a_violation(serve: Any, body:
 
 async def test_an_endless_answer_is_cut_off(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control_module, "_MAX_ANSWER_BYTES", 1000)
-    peer = await serve(answers((200, b" " * 2000, "")))
+
+    async def endless(peer: Any, reader: Any, writer: Any) -> None:
+        await peer.request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 9999999\r\n\r\n" + b" " * 2000)
+        await reader.read()
+
+    peer = await serve(endless)
     async with ControlPlane(config_for(peer)) as control:
         with pytest.raises(errors.ProtocolViolation, match="too large"):
             await control.usage_limits(CREDENTIAL)
+        await until(lambda: peer.open == 0)
 
 
 async def test_nobody_listening_is_a_failed_connection() -> None:
@@ -280,7 +293,6 @@ async def test_spare_clients_are_closed_but_never_under_a_call(serve: Any) -> No
         await waiting.wait()
         for peer in others:
             await control.exchange(target, b"", Proxy("http", "127.0.0.1", peer.port))
-        while sum(peer.open for peer in others) > 1:
-            await asyncio.sleep(0)
+        await until(lambda: sum(peer.open for peer in others) == 1)
         go_on.set()
         assert (await call).status == 200

@@ -176,6 +176,7 @@ async def test_a_failure_ahead_of_expiry_is_not_repeated_at_every_request(world:
     await world.refresher.aclose()
     for _ in range(5):
         await world.refresher.fresh(credential)
+    await world.refresher.aclose()
     assert len(world.auth.calls) == 1
     world.now += 61_000
     await world.refresher.fresh(credential)
@@ -467,15 +468,16 @@ async def test_closing_waits_for_a_flight_that_everybody_left(world: World) -> N
     assert world.file()["refreshToken"] == world.auth.valid
 
 
+@pytest.mark.parametrize("refused", [os.O_EXCL, os.O_CREAT], ids=["data", "locks-too"])
 async def test_a_disk_that_does_not_take_the_token_does_not_stop_the_service(
-    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, refused: int
 ) -> None:
     credential = world.write()
     monkeypatch.setattr(refresh_module, "_RESCUE_S", 0.01)
     real, is_full = os.open, True
 
     def opened(file: Any, flags: int, *args: Any, **kwargs: Any) -> int:
-        if is_full and flags & os.O_EXCL:
+        if is_full and flags & refused:
             raise OSError(28, "No space left on device")
         return real(file, flags, *args, **kwargs)
 
