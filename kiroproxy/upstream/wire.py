@@ -32,6 +32,8 @@ from kiroproxy.errors import ConnectionLost, UpstreamError, UpstreamTimeout
 _HIGH_WATER = 64 * 1024
 # Kiro's heads are under 2 KiB; httptools itself would collect one without end.
 _HEAD_LIMIT = 64 * 1024
+# A body goes out in such pieces: under TLS only what was not handed over yet can be counted.
+_SLICE = 256 * 1024
 READ_BUFFER_BYTES = 256 * 1024  # what uvloop's TLS layer reads at most in one go
 
 
@@ -77,6 +79,8 @@ class Connection(asyncio.BufferedProtocol):
         self._parser: httptools.HttpResponseParser | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._unsent = memoryview(b"")
+        self._writing_paused = False
         self.state = State.IDLE
         self.idle_since = 0.0
         self._begin(Limits(0, 0, 0))
@@ -106,10 +110,19 @@ class Connection(asyncio.BufferedProtocol):
             return
         self.state = State.HEAD
         self._arm(limits.first_byte_s)
+        first, self._unsent = body[:_SLICE], memoryview(body)[_SLICE:]
         try:
-            self._transport.writelines((head, body) if body else (head,))
+            self._transport.writelines((head, first) if first else (head,))
+            self._write_more()
         except RuntimeError:  # uvloop's word for a transport that is already closed
             self.abort("it was closed while idle")
+
+    def _write_more(self) -> None:
+        """Hand over what the transport takes; the rest waits here, where its progress shows."""
+        while self._unsent and not self._writing_paused:
+            assert self._transport is not None
+            piece, self._unsent = self._unsent[:_SLICE], self._unsent[_SLICE:]
+            self._transport.write(piece)
 
     async def head(self) -> None:
         """Wait for status and headers. Raises: ConnectionLost, UpstreamTimeout."""
@@ -144,9 +157,10 @@ class Connection(asyncio.BufferedProtocol):
             self.state is State.DONE
             and self._keep_alive
             and not self._queue
+            and not self._unsent
+            and not self._writing_paused
             and self._transport is not None
             and not self._transport.is_closing()
-            and self._transport.get_write_buffer_size() == 0
         )
 
     def rest(self) -> None:
@@ -208,6 +222,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = self._parser = None  # the parser refers back to us
+        self._unsent = memoryview(b"")
         if self.state is State.BODY and self._is_delimited_by_close() and exc is None:
             self._end(None)
         elif self.state in (State.HEAD, State.BODY):
@@ -216,9 +231,15 @@ class Connection(asyncio.BufferedProtocol):
         self.state = State.CLOSED
         self._owner.lost(self)
 
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+
     def resume_writing(self) -> None:
-        """Count the wait for the first byte from the end of a long upload."""
+        """Go on with a long upload; the wait for the first byte counts from its latest piece."""
+        self._writing_paused = False
         self._sent_at = self._loop.time()
+        if self._transport is not None and not self._transport.is_closing():
+            self._write_more()
 
     # -- from the parser (they may not raise, nor touch the transport) -----------------
 

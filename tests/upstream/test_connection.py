@@ -269,6 +269,22 @@ async def test_idle_connections_expire(serve, connections):
     await until(lambda: pool.open_count == 0 and peer.open == 0)
 
 
+async def test_connection_whose_upload_was_cut_short_by_the_answer_is_not_reused(
+    serve, connections
+):
+    async def script(peer, reader, writer) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno")
+        await done.wait()
+
+    done = asyncio.Event()
+    peer, pool = await serve(script), connections()
+    response = await post(pool, peer, b"x" * 32 * 1024 * 1024)
+    assert (response.status, await response.read()) == (413, b"no")
+    assert pool.idle_count == 0
+    done.set()
+
+
 async def test_pool_without_idle_time_keeps_nothing(serve, connections):
     peer, pool = await serve(answering(OK)), connections(pool_idle_s=0)
     await (await post(pool, peer)).read()
@@ -452,6 +468,24 @@ async def test_silence_while_the_reader_is_behind_is_not_the_peers(serve, connec
     assert (len(body), body[-1:]) == (200_001, b"y")
 
 
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+async def test_long_upload_that_makes_progress_is_no_silence(
+    serve, connections, server_tls, secure
+):
+    size = 24 * 1024 * 1024
+
+    async def script(peer, reader, writer) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        for _ in range(24):
+            await reader.readexactly(size // 24)
+            await asyncio.sleep(0.03)
+        writer.write(OK)
+
+    peer = await serve(script, tls=server_tls if secure else None)
+    pool = connections(first_byte_timeout_s=0.3)  # less than half of what the upload takes
+    assert await (await post(pool, peer, b"x" * size)).read() == b"ok"
+
+
 async def test_unreachable_peer_is_given_up_after_the_connect_timeout(serve, connections):
     async def script(peer, reader, writer) -> None:
         await reader.read()  # accepts, and never answers the TLS hello
@@ -502,7 +536,8 @@ async def test_slow_reader_stops_the_peer_and_loses_nothing(serve, connections, 
     "answer", [b"", CHUNKED, CHUNKED + b"3\r\nabc\r\n"], ids=["head", "first byte", "body"]
 )
 async def test_cancellation_closes_the_socket_in_every_phase(serve, connections, answer):
-    peer, pool = await serve(answering(answer)), connections()
+    peer = await serve(answering(answer))
+    pool = connections(first_byte_timeout_s=HOUR, idle_timeout_s=HOUR)
 
     async def ask() -> None:
         response = await post(pool, peer)
@@ -519,7 +554,8 @@ async def test_cancellation_closes_the_socket_in_every_phase(serve, connections,
 
 
 async def test_two_hundred_cancelled_requests_leave_no_socket(serve, connections, server_tls):
-    peer, pool = await serve(answering(CHUNKED), tls=server_tls), connections()
+    peer = await serve(answering(CHUNKED), tls=server_tls)
+    pool = connections(first_byte_timeout_s=HOUR, idle_timeout_s=HOUR)
     tasks = [asyncio.create_task(post(pool, peer)) for _ in range(200)]
     for turn, task in enumerate(tasks):
         task.cancel()

@@ -187,7 +187,7 @@ async def kiro(serve):
 
         peer = await serve(script)
         config = Config(
-            first_byte_timeout_s=changes.get("first_byte_s", 5.0),
+            first_byte_timeout_s=changes.get("first_byte_s", 3600.0),
             upstream=UpstreamUrls(api_url=peer.url),
             system_version="os#1",
         )
@@ -282,6 +282,20 @@ async def test_request_gets_nine_tries_in_all_spread_over_the_credentials(kiro):
     assert max(Counter(k.asked).values()) == 2
     assert set(k.asked[:5]) == {"t1", "t2", "t3", "t4", "t5"}
     assert k.waits[-1] == 2.0
+
+
+async def test_cure_is_not_a_tenth_try(kiro):
+    k = await kiro({f"t{n}": [CUT] for n in range(1, 9)} | {"t9": [refusal(403, BEARER)]}, 9)
+    await k.fails(ConnectionLost)
+    assert len(k.asked) == 9
+    assert k.refresher.calls == []
+
+
+async def test_lack_of_capacity_goes_round_even_between_priorities(kiro):
+    k = await kiro([TRANSIENT["capacity"][0]], 2)
+    k.pool.replace(replace(k.pool.get(2), priority=5))
+    await k.fails(Overloaded)
+    assert k.asked == ["t1", "t2"] * 3
 
 
 async def test_refused_connection_is_tried_three_times(kiro):
@@ -540,11 +554,16 @@ async def test_profile_refused_again_is_not_looked_for_again(kiro):
     assert (len(k.asked), k.control.calls) == (2, 1)
 
 
+HALF_A_REFUSAL = b"HTTP/1.1 500 X\r\ncontent-length: 10\r\n\r\n{"
+
+
 # -- leaving ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "answers", [[SILENT], [refusal(500, "x"), SILENT], [STREAM]], ids=["head", "retry", "body"]
+    "answers",
+    [[SILENT], [refusal(500, "x"), SILENT], [STREAM], [HALF_A_REFUSAL]],
+    ids=["head", "retry", "body", "refusal"],
 )
 async def test_cancellation_returns_lease_and_connection_in_every_phase(kiro, answers):
     k = await kiro(answers, hang=True)
