@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -59,7 +60,9 @@ async def serve() -> AsyncIterator[Serve]:
     servers: list[asyncio.Server] = []
     tasks: set[asyncio.Task[None]] = set()
 
-    async def start(script: Script, tls: ssl.SSLContext | None = None) -> Peer:
+    async def start(
+        script: Script, tls: ssl.SSLContext | None = None, receive_buffer: int = 0
+    ) -> Peer:
         peer = Peer(scheme="https" if tls else "http")
 
         async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -79,6 +82,8 @@ async def serve() -> AsyncIterator[Serve]:
 
         server = await asyncio.start_server(run, "127.0.0.1", 0, ssl=tls)
         servers.append(server)
+        if receive_buffer:  # inherited by what it accepts
+            server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         peer.port = server.sockets[0].getsockname()[1]
         return peer
 

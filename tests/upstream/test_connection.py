@@ -478,11 +478,12 @@ async def test_long_upload_that_makes_progress_is_no_silence(
         await reader.readuntil(b"\r\n\r\n")
         for _ in range(24):
             await reader.readexactly(size // 24)
-            await asyncio.sleep(0.03)
+            await asyncio.sleep(0.05)
         writer.write(OK)
 
-    peer = await serve(script, tls=server_tls if secure else None)
-    pool = connections(first_byte_timeout_s=0.3)  # less than half of what the upload takes
+    # A small buffer there: a large one would empty for long before we could send again.
+    peer = await serve(script, tls=server_tls if secure else None, receive_buffer=256 * 1024)
+    pool = connections(first_byte_timeout_s=0.6)  # half of what the upload takes at least
     assert await (await post(pool, peer, b"x" * size)).read() == b"ok"
 
 
