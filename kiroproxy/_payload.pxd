@@ -7,7 +7,6 @@ from kiroproxy._text cimport Buffer, Carry, Literal
 
 cdef class Payload:
     cdef dict members            # as orjson reads them, mended where that was needed
-    cdef bint mended             # the strings were damaged: members hold guesses in places
     cdef const uint8_t *_raw     # the payload as sent; borrowed from the frame, dies with it
     cdef Py_ssize_t _raw_len
 

@@ -87,7 +87,6 @@ cdef class _Tool:
     cdef Carry carry        # a character cut between two fragments
     cdef bytes snapshot     # or: the latest arguments that came as an object
     cdef bint stopped       # upstream said it is complete
-    cdef bint broken        # a snapshot holds bytes that had to be guessed
 
     def __cinit__(self, str id, str name):
         self.id, self.name = id, name
@@ -106,7 +105,6 @@ cdef class _Tool:
             raise Violation("toolUseEvent", "input after stop")
         if isinstance(value, dict):
             self.snapshot = event.sent("input")
-            self.broken = event.mended
         elif self.snapshot is None or orjson.loads(self.snapshot) == {}:
             self.snapshot = None
             event.decode("input", &self.carry, &self.text)
@@ -126,10 +124,11 @@ cdef class _Tool:
         self.stopped = True
         if not found:
             return b"{}"  # a call without parameters has no input in any of its events
-        if not self.broken and not _is_object(found):
+        if not _is_object(found):
             found = mend(<const uint8_t *>PyBytes_AS_STRING(found), len(found), &replaced)
-            self.broken = replaced != SURROGATES or not _is_object(found)
-        return None if self.broken else found
+            if replaced != SURROGATES or not _is_object(found):
+                return None
+        return found
 
 
 cdef bint _is_object(bytes text) except *:

@@ -10,8 +10,8 @@ cdef struct Buffer:
 
 
 cdef enum LiteralFlag:
-    HAS_ESCAPE = 1   # a backslash: the text is shorter than its literal
-    HAS_MARKUP = 2   # < ` ~ raw or as an escape: a tag or a code fence may stand here
+    HAS_ESCAPE = 1   # a backslash: anything may hide behind it, a newline or a tag too
+    HAS_MARKUP = 2   # < ` ~ as they are: a tag or a code fence may stand here
     IS_BROKEN = 4    # a raw control character, bytes that are not UTF-8, half a surrogate pair
 
 

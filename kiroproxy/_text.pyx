@@ -316,8 +316,6 @@ cdef int _scan_escape(const uint8_t *p, const uint8_t *end, Literal *literal) no
         return 0
     if c < 0x80:
         literal.ascii += 1
-        if CLASS[c] == MARKUP:
-            literal.flags |= HAS_MARKUP
         return 6
     literal.other += 1
     if 0xD800 <= c <= 0xDBFF and _is_low_escape(p + 6, end):

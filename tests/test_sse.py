@@ -202,6 +202,45 @@ def test_dropped_tag_thinking_is_not_content_but_counts_as_output(read_stream: R
     assert machine.ascii_chars == 6
 
 
+@pytest.mark.parametrize(
+    ("texts", "thinking", "answer"),
+    [
+        ([" ", "<thinking>a"], "a", ""),
+        (["\n", "\t", "x"], "", "\n\tx"),
+        (["<thinking>a</thinking>\n", "b", "\nc"], "a", "b\nc"),
+        (["<thinking>", "a", "\nb"], "a\nb", ""),
+        (["```", "js", "\n<thinking>"], "", "```js\n<thinking>"),
+        (["a", " ", "<thinking>"], "", "a <thinking>"),
+        (["a\n", " ", "<thinking>b"], "b", "a\n "),
+        (["<thinking>a", "b", "</thinking>", "\n", "c"], "ab", "c"),
+    ],
+)
+def test_text_taken_past_the_splitter_is_not_forgotten(
+    texts: list[str], thinking: str, answer: str, read_stream: Reader
+) -> None:
+    reading = read_stream(play([b"".join(map(text, texts)) + CLOSING], split_tags=True)[1])
+    assert (reading.text("thinking"), reading.text()) == (thinking, answer)
+
+
+def test_reasoning_releases_text_that_was_held_back(read_stream: Reader) -> None:
+    body = text("a\n<thin") + reasoning(text="r") + text("king>") + CLOSING
+    reading = read_stream(play([body], split_tags=True)[1])
+    assert [block["type"] for block in reading.content] == ["text", "thinking", "text"]
+    assert reading.text() == "a\n<thinking>"
+
+
+def test_a_signature_is_used_once(read_stream: Reader) -> None:
+    body = reasoning(text="a", signature="c2ln") + text("b") + reasoning(text="c") + CLOSING
+    first, _, last = read_stream(play([body])[1]).content
+    assert (first["signature"], last["signature"]) == ("c2ln", UNSIGNED_SIGNATURE)
+
+
+def test_half_a_character_of_reasoning_stays_in_its_place(read_stream: Reader) -> None:
+    half = frames.event("reasoningContentEvent", b'{"text":"\\ud83d"}')
+    body = half + reasoning(text="x") + text("y") + CLOSING
+    assert read_stream(play([body])[1]).text("thinking") == "\ufffdx"
+
+
 # -- tools ---------------------------------------------------------------------------------
 
 
@@ -260,6 +299,30 @@ def test_a_damaged_snapshot_is_never_sent(read_stream: Reader) -> None:
 def test_half_a_surrogate_in_arguments_is_replaced(read_stream: Reader) -> None:
     body = tool(input='{"a":"\\ud83d"}', stop=True) + CLOSING
     assert read_stream(play([body])[1]).content[0]["input"] == {"a": "\ufffd"}
+
+
+def test_an_empty_object_behind_fragments_is_no_snapshot(read_stream: Reader) -> None:
+    body = tool(input='{"a":1}') + tool(input={}, stop=True) + CLOSING
+    assert read_stream(play([body])[1]).content[0]["input"] == {"a": 1}
+
+
+def test_a_tool_that_begins_closes_thinking(read_stream: Reader) -> None:
+    body = text("<thinking>a</thinking>") + tool() + text("b") + tool(stop=True) + CLOSING
+    reading = read_stream(play([body], split_tags=True)[1])
+    assert (reading.text("thinking"), reading.text()) == ("a", "b")
+
+
+@pytest.mark.parametrize("before", ["a", "```\ncode", "``"])
+def test_the_text_behind_a_tool_begins_a_line(before: str, read_stream: Reader) -> None:
+    body = text(before) + tool(stop=True) + text("<thinking>b") + CLOSING
+    reading = read_stream(play([body], split_tags=True)[1])
+    assert (reading.text(), reading.text("thinking")) == (before, "b")
+
+
+def test_white_space_between_a_tool_and_a_tag_is_dropped(read_stream: Reader) -> None:
+    body = text("a") + tool(stop=True) + text("\n") + text("<thinking>b") + CLOSING
+    reading = read_stream(play([body], split_tags=True)[1])
+    assert [block["type"] for block in reading.content] == ["text", "tool_use", "thinking"]
 
 
 def test_an_unfinished_tool_is_not_sent_when_the_stream_breaks(read_stream: Reader) -> None:
@@ -352,6 +415,12 @@ def test_an_event_that_is_not_ours_is_not_even_read(name: str, read_stream: Read
     assert read_stream(play([frames.event(name, b"{not json") + text("a") + CLOSING])[1]).complete
 
 
+@pytest.mark.parametrize("model", [b"m\x01}", b"m\\}", b"m\xff}", b'm"', b'm" }x', b'm",}'])
+def test_a_text_event_that_goes_wrong_behind_its_text_is_a_failure(model: bytes) -> None:
+    payload = b'{"content":"a","modelId":"' + model
+    assert failed(frames.event("assistantResponseEvent", payload)).kind == "protocol"
+
+
 def test_text_of_the_wrong_type_is_a_failure_but_odd_accounting_is_not() -> None:
     assert failed(frames.event("assistantResponseEvent", {"content": 7})).kind == "protocol"
     odd = frames.event("meteringEvent", {"usage": "much"}) + frames.event(
@@ -424,10 +493,11 @@ VALUES = st.integers() | TEXTS | st.lists(TEXTS, max_size=2)
 
 
 def literal(said: str, chance: random.Random) -> list[bytes]:
-    """The units of a JSON string literal, each character in a random style."""
+    """The units of a JSON string literal: every character in a random style, or all of them raw."""
     units = []
+    raw_only = chance.random() < 0.5
     for character in said:
-        style = chance.random()
+        style = 1.0 if raw_only else chance.random()
         if style < 0.3 or character in '"\\' or character < " ":
             raw = character.encode("utf-16-be")
             units += [b"\\u%04x" % int.from_bytes(raw[at : at + 2]) for at in range(0, len(raw), 2)]
@@ -474,11 +544,12 @@ def test_splitting_does_not_depend_on_events_or_escapes(
     said: str, seed: int, read_stream: Reader
 ) -> None:
     chance = random.Random(seed)
-    whole = read_stream(play([text(f"x{said}") + CLOSING], split_tags=True)[1])
+    whole, expected = play([text(said) + CLOSING], split_tags=True)
     name = "assistantResponseEvent"
-    body = b"".join(cut_events(literal(f"x{said}", chance), chance, "content", name))
-    cut = read_stream(play([body + CLOSING], split_tags=True)[1])
-    assert cut.content == whole.content
+    body = b"".join(cut_events(literal(said, chance), chance, "content", name))
+    cut, out = play([body + CLOSING], split_tags=True)
+    assert read_stream(out).message == read_stream(expected).message
+    assert (cut.ascii_chars, cut.other_chars) == (whole.ascii_chars, whole.other_chars)
 
 
 @settings(max_examples=200, deadline=None)

@@ -78,6 +78,10 @@ CASES = {
         "~~~~\n```\n~~~\n<thinking>\n~~~~\n<thinking>x",
         [said("~~~~\n```\n~~~\n<thinking>\n~~~~\n"), thought("x")],
     ),
+    "a backtick in a fence does not end it": (
+        "```\na ` b\n<thinking>\n```\n<thinking>x",
+        [said("```\na ` b\n<thinking>\n```\n"), thought("x")],
+    ),
     "three backticks within a line are no fence": (
         "```a``` b\n<thinking>x",
         [said("```a``` b\n"), thought("x")],
