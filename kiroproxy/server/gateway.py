@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
+from kiroproxy.accounts.credential import Credential
 from kiroproxy.accounts.pool import Pool
 from kiroproxy.accounts.store import Store
 from kiroproxy.config import Config
@@ -92,12 +93,22 @@ class Gateway:
 
     async def _follow_file(self) -> bool:
         try:
-            if await asyncio.to_thread(self.store.has_changed):
-                self.pool.sync(await asyncio.to_thread(self.store.load))
-                _log.info("the credentials file was changed and read again")
-        except ConfigError as fault:  # half-written by an editor: the next look finds it whole
+            changed = await asyncio.to_thread(self._changed_credentials)
+        except (ConfigError, OSError) as fault:  # half-written: the next look finds it whole
             _log.warning("%s", fault)
+            return True
+        if changed is not None:
+            self.pool.sync(changed)
+            _log.info("the credentials file was changed and read again")
         return True
+
+    def _changed_credentials(self) -> list[Credential] | None:
+        """Return what the file holds if that is news. Blocks."""
+        path = self.config.credentials_path
+        # Gone or empty: it is being replaced, or was lost; what it held is still good.
+        if not path.exists() or not path.stat().st_size or not self.store.has_changed():
+            return None
+        return self.store.load()
 
 
 async def _forever(work: Callable[[], Awaitable[bool]], every_s: float, retry_s: float) -> None:
