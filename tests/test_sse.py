@@ -210,6 +210,7 @@ def test_dropped_tag_thinking_is_not_content_but_counts_as_output(read_stream: R
         (["<thinking>a</thinking>\n", "b", "\nc"], "a", "b\nc"),
         (["<thinking>", "a", "\nb"], "a\nb", ""),
         (["```", "js", "\n<thinking>"], "", "```js\n<thinking>"),
+        (["``", "js", "\n<thinking>a"], "a", "``js\n"),
         (["a", " ", "<thinking>"], "", "a <thinking>"),
         (["a\n", " ", "<thinking>b"], "b", "a\n "),
         (["<thinking>a", "b", "</thinking>", "\n", "c"], "ab", "c"),
@@ -317,6 +318,11 @@ def test_the_text_behind_a_tool_begins_a_line(before: str, read_stream: Reader) 
     body = text(before) + tool(stop=True) + text("<thinking>b") + CLOSING
     reading = read_stream(play([body], split_tags=True)[1])
     assert (reading.text(), reading.text("thinking")) == (before, "b")
+
+
+def test_a_tool_ends_the_code_fence_before_it(read_stream: Reader) -> None:
+    body = text("```\na") + tool(stop=True) + text("b\n<thinking>c") + CLOSING
+    assert read_stream(play([body], split_tags=True)[1]).text("thinking") == "c"
 
 
 def test_white_space_between_a_tool_and_a_tag_is_dropped(read_stream: Reader) -> None:
