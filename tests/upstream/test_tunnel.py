@@ -2,12 +2,12 @@
 
 import asyncio
 import base64
-import contextlib
 import socket
 import ssl
 import sys
 
 import pytest
+from support.proxies import PASSWORD, USER, connect_proxy, socks_proxy
 
 from kiroproxy.accounts.proxy import Proxy
 from kiroproxy.config import Config
@@ -15,77 +15,12 @@ from kiroproxy.errors import ConnectFailed, ProxyFailed
 from kiroproxy.upstream.connection import ConnectionPool
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-USER, PASSWORD = "user@corp", "s3cret:/ü"
 
 
 async def hello(peer, reader, writer) -> None:
     while True:
         await peer.request(reader)
         writer.write(OK)
-
-
-async def relay(reader, writer, port: int) -> None:
-    """Carry bytes both ways until either side ends."""
-    there, back = await asyncio.open_connection("localhost", port)
-
-    async def pump(source, sink) -> None:
-        with contextlib.suppress(OSError):
-            while data := await source.read(65536):
-                sink.write(data)
-                await sink.drain()
-        sink.close()
-
-    await asyncio.gather(pump(reader, back), pump(there, writer))
-
-
-def connect_proxy(auth: bool = False, answer: bytes = b"HTTP/1.1 200 Established\r\n\r\n"):
-    """Script: an HTTP proxy that knows CONNECT."""
-    expected = base64.b64encode(f"{USER}:{PASSWORD}".encode())
-
-    async def script(peer, reader, writer) -> None:
-        head, _ = await peer.request(reader)
-        if auth and b"proxy-authorization: basic " + expected.lower() not in head.lower():
-            writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
-            return
-        for byte in answer:  # one at a time: a head comes in as many pieces as it likes
-            writer.write(bytes((byte,)))
-            await asyncio.sleep(0)
-        if answer.startswith(b"HTTP/1.1 200"):
-            await relay(reader, writer, int(head.split()[1].rpartition(b":")[2]))
-
-    return script
-
-
-def socks_proxy(auth: bool = False, code: int = 0):
-    """Script: a SOCKS5 proxy; what it was asked for ends up in `peer.requests`."""
-
-    async def script(peer, reader, writer) -> None:
-        version, count = await reader.readexactly(2)
-        methods = await reader.readexactly(count)
-        method = 2 if auth else 0
-        if method not in methods:
-            writer.write(b"\x05\xff")
-            return
-        writer.write(bytes((version, method)))
-        if auth:
-            name = await reader.readexactly((await reader.readexactly(2))[1])
-            password = await reader.readexactly((await reader.readexactly(1))[0])
-            good = (name, password) == (USER.encode(), PASSWORD.encode())
-            writer.write(b"\x01\x00" if good else b"\x01\x01")
-            if not good:
-                return
-        _, _, _, kind = await reader.readexactly(4)
-        length = (await reader.readexactly(1))[0] if kind == 3 else {1: 4, 4: 16}[kind]
-        address, port = await reader.readexactly(length), await reader.readexactly(2)
-        peer.requests.append((bytes((kind,)), address))
-        reply = bytes((5, code, 0, 3, 9)) + b"proxy.lan" + b"\x00\x00"
-        for byte in reply if code == 0 else reply[:4]:
-            writer.write(bytes((byte,)))
-            await asyncio.sleep(0)
-        if code == 0:
-            await relay(reader, writer, int.from_bytes(port, "big"))
-
-    return script
 
 
 @pytest.fixture
