@@ -20,6 +20,7 @@ from kiroproxy.simulator.script import (
     Text,
     Throw,
     Tool,
+    Wait,
     answer,
     refuse,
 )
@@ -237,6 +238,12 @@ async def test_no_content_in_time_is_another_try(run_gateway: Any, caplog: Any) 
     response = await gateway.ask(stream=True)
     assert response.text.count("second") == 1
     assert line(caplog)["tries"] == 2
+
+
+async def test_the_limit_to_the_first_content_ends_with_it(run_gateway: Any) -> None:
+    script = answer("first", Wait(0.4), "second")
+    gateway = await run_gateway(script, answer("never"), first_byte_timeout_s=0.2)
+    assert text_of(await gateway.events()) == "firstsecond"
 
 
 async def test_an_answer_that_never_comes_is_a_504_at_last(run_gateway: Any) -> None:
