@@ -6,7 +6,7 @@ BUILT := .venv/built
 COMPILED := $(patsubst kiroproxy/%.pyx,kiroproxy.%,$(wildcard kiroproxy/*.pyx))
 FLAGS := $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(if $(WORKERS),--workers $(WORKERS))
 
-.PHONY: run build check test test-claude-code bench clean
+.PHONY: run build check test test-claude-code bench load clean
 
 # Serves Kiro when there is a credentials.json, else the built-in simulator. PORT=8080 HOST=127.0.0.1
 run: build
@@ -34,6 +34,13 @@ test-claude-code: build
 
 bench: build
 	$(BIN)/python -m pytest benchmarks --benchmark-only --override-ini addopts='--import-mode=importlib'
+
+load: benchmarks/load/build/kiro benchmarks/load/build/load
+
+benchmarks/load/build/%: benchmarks/load/%.c benchmarks/load/wire.h benchmarks/load/proc.h
+	@mkdir -p $(@D)
+	@echo '#include <openssl/ssl.h>' | cc -E - >/dev/null 2>&1 || { echo 'OpenSSL headers are missing: apt-get install libssl-dev'; exit 1; }
+	cc -std=gnu11 -O2 -Wall -Wextra -o $@ $< $(if $(filter kiro,$*),-lssl -lcrypto)
 
 clean:
 	rm -rf .venv build *.egg-info kiroproxy/*.so $(patsubst %.pyx,%.c,$(wildcard kiroproxy/*.pyx))
