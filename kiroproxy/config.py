@@ -92,6 +92,12 @@ class Config:
     # KIRO_API_KEY: a credential held in memory only, never written.
     kiro_api_key: str = field(default="", repr=False)
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown, whatever form the operator gave it."""
+        keys = (self.api_key, self.admin_api_key, self.count_tokens_api_key, self.kiro_api_key)
+        return (*keys, self.proxy_password)
+
 
 class Setting(NamedTuple):
     """One key of config.json: its name there, its field here, how it is checked, what it means."""

@@ -17,18 +17,21 @@ REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="-")
 
 LEVELS = ("debug", "info", "warning", "error")
 
-# Every field name under which a secret travels in a file, a header or a body of ours.
+# Every field name under which a secret travels in a file, a header or a body, ours or a client's.
 _SECRET_NAME = (
     r"(?:access_?token|refresh_?token|id_?token|client_?secret|kiro_?api_?key|admin_?api_?key"
     r"|count_?tokens_?api_?key|proxy_?password|api_?key|x-api-key|password|code_?verifier"
-    r"|device_?code|authorization)"
+    r"|device_?code|authorization|auth(?:orization)?_?token|session_?token|secret_?access_?key"
+    r"|private_?key|passphrase|cookie)"
 )
+# Prose about a setting, as in "apiKey: is missing", is for the operator to read.
+_PROSE = r"(?!(?:is|does|holds)\b)"
 _MASKS = (
-    (re.compile(rf'(?i)("{_SECRET_NAME}"\s*:\s*")(?:[^"\\]|\\.)*(")'), r"\1***\2"),
+    (re.compile(rf'(?i)("{_SECRET_NAME}"\s*:\s*")(?:[^"\\]|\\.)*("?)'), r"\1***\2"),
     (re.compile(rf"(?i)(\\\"{_SECRET_NAME}\\\"\s*:\s*\\\")(?:[^\"\\])*"), r"\1***"),
     (re.compile(rf"(?i)('{_SECRET_NAME}'\s*:\s*')(?:[^'\\]|\\.)*(')"), r"\1***\2"),
-    (re.compile(rf"(?i)\b({_SECRET_NAME}\s*[=:]\s*)(?!Bearer\b)[^\s\"',;&}}\]]+"), r"\1***"),
-    (re.compile(r"(?i)\b(Bearer\s+)[A-Za-z0-9._~+/=:-]+"), r"\1***"),
+    (re.compile(rf"(?i)\b({_SECRET_NAME}\s*[=:]\s*)(?!Bearer\b){_PROSE}[^\s\"',;&}}\]]+"), r"\1***"),
+    (re.compile(r"(?i)\b(Bearer\s+)(?!token\b)[A-Za-z0-9._~+/=:-]+"), r"\1***"),
     (re.compile(r"\b(ksk_)[A-Za-z0-9_-]+"), r"\1***"),
     (re.compile(r"\b(ao[ar]A)[A-Za-z0-9+/=:_-]{16,}"), r"\1***"),  # Kiro's own token prefixes
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)+"), "***"),  # a JWT
@@ -36,8 +39,19 @@ _MASKS = (
 )
 
 
+_own: list[str] = []  # secrets known by value: the operator chose their form
+_SHORTEST_OWN = 8  # a shorter one would blot out ordinary words
+
+
+def keep_secret(*values: str) -> None:
+    """Mask these values from now on, wherever in a line they stand."""
+    _own.extend(value for value in values if len(value) >= _SHORTEST_OWN and value not in _own)
+
+
 def mask(text: str) -> str:
     """Return the text with every secret it names replaced by `***`."""
+    for value in _own:
+        text = text.replace(value, "***")
     for pattern, replacement in _MASKS:
         text = pattern.sub(replacement, text)
     return text

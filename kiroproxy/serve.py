@@ -118,6 +118,7 @@ def _quiet_uvicorn(level: str) -> None:
 def worker(config: Config) -> App:
     """Build one worker's application, in its own process."""
     logs.setup(config.log_level)
+    logs.keep_secret(*config.secrets)
     return create(config)
 
 

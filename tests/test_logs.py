@@ -29,6 +29,8 @@ SECRET = "s3cr3t-value-1234567890"
         f"socks5h://me:{SECRET}@127.0.0.1:1080",
         f'{{"proxyPassword": "{SECRET}"}}',
         f'{{"adminApiKey": "{SECRET}"}}',
+        f'{{"mcp_servers": [{{"authorization_token": "{SECRET}"}}]}}',
+        f'a body cut short: {{"refreshToken": "{SECRET}',
     ],
 )
 def test_mask_hides_the_secret(line: str) -> None:
@@ -42,10 +44,22 @@ def test_mask_hides_the_secret(line: str) -> None:
         '{"max_tokens": 64000, "tokens": 12}',
         "POST /v1/messages 200 model=claude-sonnet-5 credential=3",
         "https://q.us-east-1.amazonaws.com/generateAssistantResponse",
+        "credentials.json:5: credential 1 (id 1): kiroApiKey: does not start with ksk_.",
+        "credentials.json:2: credential 1 (id 1): refreshToken: is missing. Log in to Kiro",
+        "The bearer token included in the request is invalid",
     ],
 )
 def test_mask_leaves_ordinary_lines_alone(line: str) -> None:
     assert logs.mask(line) == line
+
+
+def test_a_secret_known_by_value_is_masked_wherever_it_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logs, "_own", [])
+    logs.keep_secret("my own words", "model")
+    line = logs.mask("path=/v1/my own words model=claude")
+    assert line == "path=/v1/*** model=claude"
 
 
 class Terminal(io.StringIO):
