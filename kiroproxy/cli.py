@@ -154,7 +154,7 @@ def _require_credentials(config: "Config") -> None:
         return
     exists = config.credentials_path.exists()
     store = Store(config.credentials_path, config)
-    if store.load():
+    if store.load(repair=False):  # a worker repairs, and logs what it did
         return
     if store.faults:
         raise store.faults[0]
@@ -177,7 +177,8 @@ def _check(options: argparse.Namespace) -> int:
     if faults:
         print(f"{len(faults)} fault{'s' if len(faults) > 1 else ''} to mend")
         return 1
-    print(f"all good: {summary}; would listen on {loaded.config.host}:{loaded.config.port}")
+    verdict = f"no fault, {len(warnings)} to look at" if warnings else "all good"
+    print(f"{verdict}: {summary}; would listen on {loaded.config.host}:{loaded.config.port}")
     return 0
 
 
@@ -188,7 +189,7 @@ def _check_credentials(config: "Config", warnings: list[str], faults: "list[Conf
 
     store = Store(config.credentials_path, config)
     try:
-        credentials = store.load()
+        credentials = store.load(repair=False)
         if not store.faults:
             _require_credentials(config)
     except ConfigError as fault:

@@ -8,29 +8,31 @@ Order: flags override KIROPROXY_<UPPER_SNAKE>, which override the file, which ov
 defaults here.
 """
 
-import contextlib
 import difflib
 import hashlib
-import ipaddress
 import json
 import os
 import platform
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
+from kiroproxy import values
 from kiroproxy.errors import ConfigError
+from kiroproxy.jsonc import line_of, parse_object, repeated_keys, type_name
 from kiroproxy.logs import LEVELS
+from kiroproxy.values import WrongValue
 
 SYSTEM_VERSIONS = ("darwin#24.6.0", "win32#10.0.22631")
-PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 LOAD_BALANCING = ("priority", "balanced")
 TLS_BACKENDS = ("rustls", "native-tls")
 AUTH_TYPES = ("x-api-key", "bearer")
 ENDPOINTS = ("ide",)
+_ENV = "environment"  # where a fault stands that is in no file
+# Read by the build and by compose.yaml.
+_NOT_SETTINGS = frozenset({"KIROPROXY_DEBUG", "KIROPROXY_UID", "KIROPROXY_GID"})
 # Claude Code asks for this small model by itself; Kiro's newest one of the family is older.
 MODEL_ALIASES = {"claude-haiku-5-5": "claude-haiku-4.5"}
 
@@ -108,147 +110,6 @@ class Setting(NamedTuple):
     meaning: str
 
 
-class _WrongValue(ValueError):
-    """Why a value was refused, and what to write instead."""
-
-    def __init__(self, reason: str, remedy: str) -> None:
-        super().__init__(reason)
-        self.reason, self.remedy = reason, remedy
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise _WrongValue(f"is {_json_type(value)}, not a string", 'Put it in "quotes"')
-    return value.strip()
-
-
-def _flag(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    if value in ("true", "1", "yes", "on"):
-        return True
-    if value in ("false", "0", "no", "off"):
-        return False
-    raise _WrongValue(f"is {_json_type(value)}, not true or false", "Write true or false")
-
-
-def _whole(low: int, high: int) -> Callable[[Any], int]:
-    def parse(value: Any) -> int:
-        if isinstance(value, str) and re.fullmatch(r"-?\d+", value):
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise _WrongValue(
-                f"is {_json_type(value)}, not a whole number", f"Write {low} to {high}"
-            )
-        if not low <= value <= high:
-            raise _WrongValue(f"is {value}", f"Write a whole number from {low} to {high}")
-        return value
-
-    return parse
-
-
-def _seconds(low: float, high: float) -> Callable[[Any], float]:
-    def parse(value: Any) -> float:
-        if isinstance(value, str):
-            with contextlib.suppress(ValueError):
-                value = float(value)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise _WrongValue(f"is {_json_type(value)}, not a number of seconds", "Write a number")
-        if not low <= value <= high:
-            raise _WrongValue(f"is {value:g}", f"Write a number from {low:g} to {high:g}")
-        return float(value)
-
-    return parse
-
-
-def _one_of(*allowed: str) -> Callable[[Any], str]:
-    def parse(value: Any) -> str:
-        text = _text(value)
-        if text not in allowed:
-            near = difflib.get_close_matches(text, allowed, 1)
-            hint = f'Did you mean "{near[0]}"' if near else "Write one of " + ", ".join(allowed)
-            raise _WrongValue(f'is "{text}", which is not known', hint)
-        return text
-
-    return parse
-
-
-def _region(value: Any) -> str:
-    text = _text(value)
-    if text and not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", text):
-        raise _WrongValue(f'is "{text}", not an AWS region', 'Write one like "us-east-1"')
-    return text
-
-
-def _proxy(value: Any) -> str:
-    text = _text(value)
-    if text and text != "direct":
-        check_proxy_url(text)
-    return text
-
-
-def check_proxy_url(url: str) -> None:
-    """Accept http, https, socks5 and socks5h URLs with a host. Raises: ValueError."""
-    parts = urlsplit(url)
-    try:
-        good = parts.scheme in PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is not a number
-        good = False
-    if not good:
-        raise _WrongValue(
-            "is not a proxy URL", "Write http://, https://, socks5:// or socks5h://host:port"
-        )
-
-
-def _machine_id(value: Any) -> str:
-    text = _text(value)
-    return normal_machine_id(text) if text else ""
-
-
-def normal_machine_id(text: str) -> str:
-    """Return 64 hex digits; a UUID loses its dashes and is doubled. Raises: ValueError."""
-    plain = text.strip().lower()
-    if re.fullmatch(r"[0-9a-f]{64}", plain):
-        return plain
-    if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", plain):
-        return plain.replace("-", "") * 2
-    raise _WrongValue(
-        "is neither 64 hex digits nor a UUID", "Leave it out to have it derived from the token"
-    )
-
-
-def _url_template(value: Any) -> str:
-    text = _text(value).rstrip("/")
-    if not text:
-        return ""
-    parts = urlsplit(text.replace("{region}", "us-east-1"))
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise _WrongValue(f'is "{text}", not a URL', 'Write one like "https://host.example"')
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
-        raise _WrongValue(
-            "uses plain http to another machine, which would send tokens in clear",
-            "Use https; plain http is for loopback addresses only",
-        )
-    return text
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _plain_url(value: Any) -> str:
-    text = _text(value)
-    parts = urlsplit(text)
-    if text and (parts.scheme not in ("http", "https") or not parts.hostname):
-        raise _WrongValue(f'is "{text}", not a URL', 'Write one like "https://host.example/path"')
-    return text
-
-
 _URL_KEYS = {
     "apiUrl": "api_url",
     "managementUrl": "management_url",
@@ -259,94 +120,130 @@ _URL_KEYS = {
 
 def _upstream(value: Any) -> UpstreamUrls:
     if not isinstance(value, dict):
-        raise _WrongValue(f"is {_json_type(value)}, not an object", "Write { ... }")
-    unknown = [key for key in value if key not in _URL_KEYS]
-    if unknown:
-        raise _WrongValue(f'holds the unknown key "{unknown[0]}"', "Known: " + ", ".join(_URL_KEYS))
-    try:
-        return UpstreamUrls(**{_URL_KEYS[k]: _url_template(v) for k, v in value.items()})
-    except _WrongValue as fault:
-        raise _WrongValue(f"one of its URLs {fault.reason}", fault.remedy) from fault
+        raise WrongValue(f"is {type_name(value)}, not an object", "Write { ... }")
+    urls: dict[str, str] = {}
+    faults: list[WrongValue] = []
+    for key, template in value.items():
+        try:
+            if key not in _URL_KEYS:
+                raise WrongValue("is not known", "Write one of " + ", ".join(_URL_KEYS))
+            urls[_URL_KEYS[key]] = values.url_template(template)
+        except WrongValue as fault:
+            faults.append(WrongValue(fault.reason, fault.remedy, key=key))
+    if faults:
+        first, *others = faults
+        raise WrongValue(first.reason, first.remedy, key=first.key, others=tuple(others))
+    return UpstreamUrls(**urls)
 
 
 def _aliases(value: Any) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value.values()):
-        raise _WrongValue("is not an object of strings", 'Write {"asked-for": "kiro-model-id"}')
+        raise WrongValue("is not an object of strings", 'Write {"asked-for": "kiro-model-id"}')
     return dict(value)
 
 
 SETTINGS: tuple[Setting, ...] = (
-    Setting("host", "host", _text, "address to listen on"),
-    Setting("port", "port", _whole(0, 65535), "port to listen on; 0 picks a free one"),
-    Setting("workers", "workers", _whole(1, 256), "worker processes"),
-    Setting("apiKey", "api_key", _text, "the key clients present; required"),
+    Setting("host", "host", values.host, "address to listen on"),
+    Setting("port", "port", values.whole(0, 65535), "port to listen on; 0 picks a free one"),
+    Setting("workers", "workers", values.whole(1, 256), "worker processes"),
+    Setting("apiKey", "api_key", values.printable, "the key clients present; required"),
     Setting(
         "adminApiKey",
         "admin_api_key",
-        _text,
+        values.printable,
         "key of the admin API, which this version does not have yet",
     ),
-    Setting("region", "region", _region, "AWS region"),
-    Setting("authRegion", "auth_region", _region, "region for token refresh; default: region"),
-    Setting("apiRegion", "api_region", _region, "region for API calls; default: region"),
-    Setting("kiroVersion", "kiro_version", _text, "Kiro IDE version in the request identity"),
-    Setting("machineId", "machine_id", _machine_id, "64 hex digits or a UUID; default: derived"),
-    Setting("systemVersion", "system_version", _text, "OS in the request identity"),
-    Setting("nodeVersion", "node_version", _text, "Node version in the request identity"),
-    Setting("tlsBackend", "tls_backend", _one_of(*TLS_BACKENDS), "which roots are trusted"),
-    Setting("countTokensApiUrl", "count_tokens_api_url", _plain_url, "external token counter"),
-    Setting("countTokensApiKey", "count_tokens_api_key", _text, "its key"),
+    Setting("region", "region", values.region, "AWS region"),
+    Setting(
+        "authRegion", "auth_region", values.region, "region for token refresh; default: region"
+    ),
+    Setting("apiRegion", "api_region", values.region, "region for API calls; default: region"),
+    Setting(
+        "kiroVersion", "kiro_version", values.printable, "Kiro IDE version in the request identity"
+    ),
+    Setting(
+        "machineId", "machine_id", values.machine_id, "64 hex digits or a UUID; default: derived"
+    ),
+    Setting("systemVersion", "system_version", values.printable, "OS in the request identity"),
+    Setting(
+        "nodeVersion", "node_version", values.printable, "Node version in the request identity"
+    ),
+    Setting("tlsBackend", "tls_backend", values.one_of(*TLS_BACKENDS), "which roots are trusted"),
+    Setting(
+        "countTokensApiUrl", "count_tokens_api_url", values.plain_url, "external token counter"
+    ),
+    Setting("countTokensApiKey", "count_tokens_api_key", values.printable, "its key"),
     Setting(
         "countTokensAuthType",
         "count_tokens_auth_type",
-        _one_of(*AUTH_TYPES),
+        values.one_of(*AUTH_TYPES),
         "how its key is sent: x-api-key or bearer",
     ),
-    Setting("proxyUrl", "proxy_url", _proxy, "http, https, socks5 or socks5h proxy for all output"),
-    Setting("proxyUsername", "proxy_username", _text, "proxy user"),
-    Setting("proxyPassword", "proxy_password", _text, "proxy password"),
+    Setting(
+        "proxyUrl",
+        "proxy_url",
+        values.proxy_url,
+        "http, https, socks5 or socks5h proxy for all output",
+    ),
+    Setting("proxyUsername", "proxy_username", values.text, "proxy user"),
+    Setting("proxyPassword", "proxy_password", values.text, "proxy password"),
     Setting(
         "loadBalancingMode",
         "load_balancing_mode",
-        _one_of(*LOAD_BALANCING),
+        values.one_of(*LOAD_BALANCING),
         "priority (lowest number first) or balanced",
     ),
     Setting(
         "extractThinking",
         "extract_thinking",
-        _flag,
+        values.flag,
         "non-stream answers: <thinking> text becomes a thinking block",
     ),
-    Setting("defaultEndpoint", "default_endpoint", _one_of(*ENDPOINTS), "endpoint generation"),
+    Setting(
+        "defaultEndpoint", "default_endpoint", values.one_of(*ENDPOINTS), "endpoint generation"
+    ),
     Setting(
         "modelAliases",
         "model_aliases",
         _aliases,
         "names Kiro does not offer → Kiro's ids; replaces the default",
     ),
-    Setting("logLevel", "log_level", _one_of(*LEVELS), "debug, info, warning or error"),
-    Setting("connectTimeout", "connect_timeout_s", _seconds(0.1, 300), "s to reach Kiro"),
+    Setting("logLevel", "log_level", values.one_of(*LEVELS), "debug, info, warning or error"),
+    Setting("connectTimeout", "connect_timeout_s", values.seconds(0.1, 300), "s to reach Kiro"),
     Setting(
         "firstByteTimeout",
         "first_byte_timeout_s",
-        _seconds(0.1, 3600),
+        values.seconds(0.1, 3600),
         "s from the sent request to the answer's first content",
     ),
-    Setting("idleTimeout", "idle_timeout_s", _seconds(0.1, 3600), "s of silence within an answer"),
-    Setting("totalTimeout", "total_timeout_s", _seconds(0, 86400), "s for a whole answer; 0: none"),
-    Setting("poolIdleTimeout", "pool_idle_s", _seconds(0, 3600), "s a spare connection is kept"),
-    Setting("pingInterval", "ping_interval_s", _seconds(0.1, 300), "s of quiet before a ping"),
+    Setting(
+        "idleTimeout", "idle_timeout_s", values.seconds(0.1, 3600), "s of silence within an answer"
+    ),
+    Setting(
+        "totalTimeout", "total_timeout_s", values.seconds(0, 86400), "s for a whole answer; 0: none"
+    ),
+    Setting(
+        "poolIdleTimeout", "pool_idle_s", values.seconds(0, 3600), "s a spare connection is kept"
+    ),
+    Setting(
+        "pingInterval", "ping_interval_s", values.seconds(0.1, 300), "s of quiet before a ping"
+    ),
     Setting(
         "earlyStart",
         "early_start_s",
-        _seconds(0, 300),
+        values.seconds(0, 300),
         "s without an answer after which a stream starts with pings",
     ),
-    Setting("drainTimeout", "drain_timeout_s", _seconds(0, 86400), "s running streams get at stop"),
     Setting(
-        "receiveTimeout", "receive_timeout_s", _seconds(0.1, 3600), "s a request may take to arrive"
+        "drainTimeout", "drain_timeout_s", values.seconds(0, 86400), "s running streams get at stop"
     ),
-    Setting("maxBodyBytes", "max_body_bytes", _whole(1024, 2**31), "largest request body"),
+    Setting(
+        "receiveTimeout",
+        "receive_timeout_s",
+        values.seconds(0.1, 3600),
+        "s a request may take to arrive",
+    ),
+    Setting("maxBodyBytes", "max_body_bytes", values.whole(1024, 2**31), "largest request body"),
     Setting("upstream", "upstream", _upstream, "URL templates that replace Kiro's hosts"),
 )
 _BY_KEY = {setting.key: setting for setting in SETTINGS}
@@ -390,52 +287,104 @@ def examine(
 
     Shape: flags are keyed by Config field name; None means "not given".
     """
-    faults: list[ConfigError] = []
-    warnings: list[str] = []
-    values: dict[str, Any] = {}
-    try:
-        text = _read(path, required)
-        raw = parse_json(text, str(path))
-    except ConfigError as fault:
-        return Loaded(Config(path=path), faults=(fault,))
-    for key, value in raw.items():
-        setting = _BY_KEY.get(key)
-        if setting is None:
-            warnings.append(_unknown(key, path, line_of(text, key)))
-            continue
-        if value is None:  # null means "as if it were not there"
-            continue
+    reading = _Reading(path)
+    reading.take_file(required)
+    reading.take_environment(environ)
+    given = {name: value for name, value in flags.items() if value is not None}
+    chosen = {name: value for name, value in reading.chosen.items() if name != "path"} | given
+    config = _completed(Config(path=path, **chosen))
+    reading.look_over(config)
+    return Loaded(config, tuple(reading.warnings), tuple(reading.faults))
+
+
+class _Reading:
+    """What was chosen, by field, and everything that is wrong with it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.chosen: dict[str, Any] = {}
+        self.faults: list[ConfigError] = []
+        self.warnings: list[str] = []
+        self._is_readable = True
+
+    def take_file(self, required: bool) -> None:
+        file = str(self.path)
         try:
-            values[setting.field] = setting.parse(value)
-        except _WrongValue as fault:
-            faults.append(_fault(fault, str(path), line_of(text, key), key))
-    for setting in SETTINGS:
-        name = environment_name(setting.key)
-        if name not in environ:
-            continue
+            text = _read(self.path, required)
+            raw = parse_object(text, file)
+        except ConfigError as fault:
+            self.faults.append(fault)
+            self._is_readable = False
+            return
+        for line, key in repeated_keys(text):
+            self.warnings.append(f'{file}:{line}: "{key}" stands here again; the last one counts')
+        for key, value in raw.items():
+            if key not in _BY_KEY:
+                self.warnings.append(_unknown(key, self.path, line_of(text, key)))
+            elif value is not None:  # null means "as if it were not there"
+                self._take(_BY_KEY[key], value, file, text, key)
+
+    def take_environment(self, environ: Mapping[str, str]) -> None:
+        names = {environment_name(setting.key): setting for setting in SETTINGS}
+        names["KIROPROXY_LOG"] = _BY_KEY["logLevel"]
+        for name, setting in names.items():
+            value: Any = environ.get(name)
+            if value is None or (name == "KIROPROXY_LOG" and not value):
+                continue
+            if setting.key in ("upstream", "modelAliases"):
+                try:
+                    value = json.loads(value)
+                except json.JSONDecodeError as fault:
+                    reason, remedy = f"is not JSON ({fault})", 'Write one like {"key": "value"}'
+                    self.faults.append(ConfigError(reason, file=_ENV, key=name, remedy=remedy))
+                    continue
+            self._take(setting, value, _ENV, "", name)
+        for name in environ:
+            if name.startswith("KIROPROXY_") and name not in names and name not in _NOT_SETTINGS:
+                self.warnings.append(f"{_ENV}: {name} is ignored{_nearest(name, names)}")
+        if environ.get("KIRO_API_KEY"):
+            self.chosen["kiro_api_key"] = environ["KIRO_API_KEY"].strip()
+
+    def _take(self, setting: Setting, value: Any, file: str, text: str, key: str) -> None:
         try:
-            values[setting.field] = setting.parse(_from_environment(setting, environ[name]))
-        except (_WrongValue, json.JSONDecodeError) as fault:
-            faults.append(_fault(fault, "environment", 0, name))
-    if environ.get("KIROPROXY_LOG"):
-        try:
-            values["log_level"] = _one_of(*LEVELS)(environ["KIROPROXY_LOG"])
-        except _WrongValue as fault:
-            faults.append(_fault(fault, "environment", 0, "KIROPROXY_LOG"))
-    values.update({name: value for name, value in flags.items() if value is not None})
-    if environ.get("KIRO_API_KEY"):
-        values["kiro_api_key"] = environ["KIRO_API_KEY"].strip()
-    config = _completed(Config(path=path, **{k: v for k, v in values.items() if k != "path"}))
-    if not config.api_key:
-        faults.append(
-            ConfigError(
-                "is missing or empty",
-                file=str(path),
-                key="apiKey",
-                remedy='Add "apiKey": "a long random string"; clients present it as x-api-key',
+            self.chosen[setting.field] = setting.parse(value)
+        except WrongValue as fault:
+            for each in (fault, *fault.others):
+                keys = (key, each.key) if each.key else (key,)
+                self.faults.append(
+                    ConfigError(
+                        each.reason,
+                        file=file,
+                        line=line_of(text, *keys),
+                        key=".".join(keys),
+                        remedy=each.remedy,
+                    )
+                )
+
+    def look_over(self, config: Config) -> None:
+        """Find what no single value shows."""
+        told = any(fault.key in ("apiKey", "KIROPROXY_API_KEY") for fault in self.faults)
+        if not config.api_key and self._is_readable and not told:
+            self.faults.append(
+                ConfigError(
+                    "is missing or empty",
+                    file=str(self.path),
+                    key="apiKey",
+                    remedy='Add "apiKey": "a long random string"; clients present it as x-api-key',
+                )
             )
-        )
-    return Loaded(config, tuple(warnings), tuple(faults))
+        for is_so, words in (
+            ("REPLACE-THIS" in config.api_key, "apiKey: is the example's, which everybody knows."
+             " Make your own: openssl rand -hex 24"),
+            (bool(config.proxy_username or config.proxy_password) and not config.proxy_url,
+             "proxyUsername, proxyPassword: have no effect without proxyUrl"),
+            (bool(config.proxy_url and config.proxy_password) and not config.proxy_username,
+             "proxyPassword: has no effect without proxyUsername"),
+            (bool(config.count_tokens_api_key) and not config.count_tokens_api_url,
+             "countTokensApiKey: has no effect without countTokensApiUrl"),
+        ):  # fmt: skip
+            if is_so:
+                self.warnings.append(f"{self.path}: {words}")
 
 
 def _completed(config: Config) -> Config:
@@ -458,67 +407,22 @@ def _read(path: Path, required: bool) -> str:
             file=str(path),
             remedy="Copy config.example.json and set apiKey, or name another file with --config",
         ) from None
-    except (OSError, UnicodeDecodeError) as fault:
-        raise ConfigError(f"cannot be read ({fault})", file=str(path)) from fault
-
-
-def parse_json(text: str, file: str) -> dict[str, Any]:
-    """Parse one JSON object in which `//` comments are allowed. Raises: ConfigError."""
-    value = parse_json_value(text, file)
-    if not isinstance(value, dict):
+    except UnicodeDecodeError as fault:
         raise ConfigError(
-            f"holds {_json_type(value)}, not an object", file=file, line=1, remedy="Write { ... }"
-        )
-    return value
-
-
-def parse_json_value(text: str, file: str) -> Any:
-    """Parse any JSON value in which `//` comments are allowed. Raises: ConfigError."""
-    try:
-        return json.loads(without_comments(text))
-    except json.JSONDecodeError as fault:
+            f"is not UTF-8 at byte {fault.start}", file=str(path), remedy="Save it as UTF-8"
+        ) from fault
+    except OSError as fault:
         raise ConfigError(
-            f"is not JSON: {fault.msg} at column {fault.colno}",
-            file=file,
-            line=fault.lineno,
-            remedy="Look for a missing comma or quote on this line or the one before",
-        ) from None
-
-
-def without_comments(text: str) -> str:
-    """Blank out `//` comments outside strings; every other character keeps its position."""
-    return re.sub(
-        r'("(?:[^"\\\n]|\\.)*")|//[^\n]*',
-        lambda found: found[1] if found[1] else " " * len(found[0]),
-        text.removeprefix("\ufeff"),
-    )
-
-
-def line_of(text: str, key: str) -> int:
-    """Return the line a key stands on, 0 when it cannot be told."""
-    found = re.search(rf'"{re.escape(key)}"\s*:', without_comments(text))
-    return text.count("\n", 0, found.start()) + 1 if found else 0
-
-
-def _from_environment(setting: Setting, value: str) -> Any:
-    return json.loads(value) if setting.key in ("upstream", "modelAliases") else value
+            f"cannot be read ({fault.strerror})",
+            file=str(path),
+            remedy="It has to be a file that the user of the gateway may read",
+        ) from fault
 
 
 def _unknown(key: str, path: Path, line: int) -> str:
-    near = difflib.get_close_matches(key, _BY_KEY, 1, cutoff=0.6)
-    hint = f'; did you mean "{near[0]}"?' if near else ""
-    return f'{path}:{line}: unknown key "{key}" is ignored{hint}'
+    return f'{path}:{line}: unknown key "{key}" is ignored{_nearest(key, _BY_KEY)}'
 
 
-def _fault(fault: ValueError, file: str, line: int, key: str) -> ConfigError:
-    reason = getattr(fault, "reason", str(fault))
-    return ConfigError(reason, file=file, line=line, key=key, remedy=getattr(fault, "remedy", ""))
-
-
-def _json_type(value: Any) -> str:
-    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string"}
-    names |= {list: "an array", dict: "an object", type(None): "null"}
-    return names.get(type(value), type(value).__name__)
-
-
-FIELD_NAMES = frozenset(f.name for f in fields(Config))
+def _nearest(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1, cutoff=0.6)
+    return f'; did you mean "{near[0]}"?' if near else ""

@@ -30,7 +30,10 @@ _MASKS = (
     (re.compile(rf'(?i)("{_SECRET_NAME}"\s*:\s*")(?:[^"\\]|\\.)*("?)'), r"\1***\2"),
     (re.compile(rf"(?i)(\\\"{_SECRET_NAME}\\\"\s*:\s*\\\")(?:[^\"\\])*"), r"\1***"),
     (re.compile(rf"(?i)('{_SECRET_NAME}'\s*:\s*')(?:[^'\\]|\\.)*(')"), r"\1***\2"),
-    (re.compile(rf"(?i)\b({_SECRET_NAME}\s*[=:]\s*)(?!Bearer\b){_PROSE}[^\s\"',;&}}\]]+"), r"\1***"),
+    (
+        re.compile(rf"(?i)\b({_SECRET_NAME}\s*[=:]\s*)(?!Bearer\b){_PROSE}[^\s\"',;&}}\]]+"),
+        r"\1***",
+    ),
     (re.compile(r"(?i)\b(Bearer\s+)(?!token\b)[A-Za-z0-9._~+/=:-]+"), r"\1***"),
     (re.compile(r"\b(ksk_)[A-Za-z0-9_-]+"), r"\1***"),
     (re.compile(r"\b(ao[ar]A)[A-Za-z0-9+/=:_-]{16,}"), r"\1***"),  # Kiro's own token prefixes

@@ -155,6 +155,14 @@ def test_check_names_the_fault(
     assert "mend" in told and "all good" not in told
 
 
+def test_check_changes_nothing_on_the_disk(capsys: Any) -> None:
+    write(GOOD_CONFIG, [GOOD_CREDENTIAL])
+    before = Path("credentials.json").read_bytes()
+    assert main(["check"]) == 0
+    assert Path("credentials.json").read_bytes() == before
+    assert sorted(path.name for path in Path().iterdir()) == ["config.json", "credentials.json"]
+
+
 def test_check_suggests_the_nearest_key(capsys: Any) -> None:
     write({"apiKey": "a", "prot": 1}, [GOOD_CREDENTIAL])
     assert main(["check"]) == 0

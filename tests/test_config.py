@@ -69,8 +69,26 @@ def test_an_unknown_key_warns_and_suggests_the_nearest(tmp_path: Path) -> None:
         ('{"apiKey": "k", "proxyUrl": "ftp://x"}', 1, "proxyUrl", "not a proxy"),
         ('{"apiKey": "k", "proxyUrl": "http://x:port"}', 1, "proxyUrl", "not a proxy"),
         ('{"apiKey": "k", "machineId": "xyz"}', 1, "machineId", "neither"),
-        ('{"apiKey": "k", "upstream": {"apiUrl": "http://example.com"}}', 1, "upstream", "clear"),
-        ('{"apiKey": "k", "upstream": {"nope": ""}}', 1, "upstream", "nope"),
+        (
+            '{"apiKey": "k", "upstream": {"apiUrl": "http://example.com"}}',
+            1,
+            "upstream.apiUrl",
+            "clear",
+        ),
+        ('{"apiKey": "k", "upstream": {"nope": ""}}', 1, "upstream.nope", "known"),
+        (
+            '{"apiKey": "k", "upstream": {\n"oidcUrl": "https://{rgn}.x"}}',
+            2,
+            "upstream.oidcUrl",
+            "{rgn}",
+        ),
+        ('{"apiKey": "schlüssel"}', 1, "apiKey", "ASCII"),
+        ('{"apiKey": "k", "systemVersion": "a\\r\\nb: c"}', 1, "systemVersion", "ASCII"),
+        ('{"apiKey": "k", "host": "http://127.0.0.1"}', 1, "host", "not an address"),
+        ('{"apiKey": "k", "host": "127.0.0.1:80"}', 1, "host", "not an address"),
+        ('{"apiKey": "k", "host": ""}', 1, "host", "not an address"),
+        ("", 1, "", "not JSON"),
+        ("{ /* no */ }", 1, "", "not JSON"),
         ('{"apiKey": "k", "extractThinking": "maybe"}', 1, "extractThinking", "true or false"),
         ('{"apiKey": "k", "idleTimeout": 0}', 1, "idleTimeout", "0"),
         ('{"apiKey": 5}', 1, "apiKey", "number"),
@@ -92,6 +110,56 @@ def test_examine_names_every_fault_not_only_the_first(tmp_path: Path) -> None:
     path = write(tmp_path, '{"port": "x", "region": "y"}')
     keys = [found.key for found in config.examine(path, {}, {}).faults]
     assert keys == ["port", "region", "apiKey"]
+
+
+def test_every_fault_inside_an_object_is_named(tmp_path: Path) -> None:
+    urls = '{"apiKey": "k", "upstream": {\n"apiUrl": "ftp://x",\n"oidcUrl": 5}}'
+    found = config.examine(write(tmp_path, urls), {}, {}).faults
+    assert [(each.line, each.key) for each in found] == [
+        (2, "upstream.apiUrl"),
+        (3, "upstream.oidcUrl"),
+    ]
+
+
+def test_a_wrong_key_is_one_fault_and_not_a_missing_key_besides(tmp_path: Path) -> None:
+    assert len(config.examine(write(tmp_path, '{"apiKey": 5}'), {}, {}).faults) == 1
+
+
+def test_flags_hold_even_when_the_file_cannot_be_read(tmp_path: Path) -> None:
+    path = write(tmp_path, "{")
+    found = config.examine(path, {}, {"credentials_path": tmp_path / "other.json"})
+    assert len(found.faults) == 1
+    assert found.config.credentials_path == tmp_path / "other.json"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"apiKey": "k",\n"port": 1,\n"port": 2}', ':3: "port" stands here again'),
+        ('{"apiKey": "sk-REPLACE-THIS-WITH-YOUR-OWN"}', "openssl"),
+        ('{"apiKey": "k", "proxyUsername": "u"}', "without proxyUrl"),
+        ('{"apiKey": "k", "proxyUrl": "http://p:1", "proxyPassword": "p"}', "proxyUsername"),
+        ('{"apiKey": "k", "countTokensApiKey": "c"}', "countTokensApiUrl"),
+    ],
+)
+def test_what_has_no_effect_or_is_not_meant_is_warned_of(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    loaded = config.examine(write(tmp_path, text), {}, {})
+    (warning,) = loaded.warnings
+    assert words in warning and "config.json" in warning
+    assert loaded.faults == ()
+
+
+def test_a_mistyped_variable_is_warned_of(tmp_path: Path) -> None:
+    environ = {"KIROPROXY_PROT": "1", "KIROPROXY_DEBUG": "1", "KIROPROXY_LOG": "info"}
+    (warning,) = config.examine(write(tmp_path, '{"apiKey": "k"}'), environ, {}).warnings
+    assert "KIROPROXY_PROT" in warning and "KIROPROXY_PORT" in warning
+
+
+def test_an_object_in_the_environment_has_to_be_json(tmp_path: Path) -> None:
+    found = fault(tmp_path, '{"apiKey": "k"}', {"KIROPROXY_UPSTREAM": "{x"})
+    assert found.key == "KIROPROXY_UPSTREAM" and "not JSON" in found.reason and found.remedy
 
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:

@@ -8,13 +8,15 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "kiroproxy"
 
 # layer → what it may import of ours, besides itself. A layer is a folder, or a file at the top.
-SHARED = {"errors", "config", "logs"}
+SHARED = {"errors", "config", "logs", "jsonc", "values"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
     "__main__": {"cli"},
     "errors": set(),
     "logs": set(),
-    "config": {"errors", "logs"},
+    "jsonc": {"errors"},
+    "values": {"jsonc"},
+    "config": {"errors", "logs", "jsonc", "values"},
     "_codec": set(),
     "_text": set(),
     "_thinking": {"_text"},

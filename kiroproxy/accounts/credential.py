@@ -11,6 +11,7 @@ Source: the credentials.json contract in README.md; the family's files, as READM
 section lists them.
 """
 
+import difflib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,8 +20,9 @@ from typing import Any, NamedTuple
 from kiroproxy.accounts.expiry import parse_time
 from kiroproxy.accounts.fields import REGION, Fields, is_cut
 from kiroproxy.accounts.proxy import Proxy, parse_proxy
-from kiroproxy.config import ENDPOINTS, Config, normal_machine_id
+from kiroproxy.config import ENDPOINTS, Config
 from kiroproxy.errors import ConfigError
+from kiroproxy.values import normal_machine_id
 
 __all__ = ["Credential", "Parsed", "Proxy", "digest", "masked", "parse"]
 
@@ -141,6 +143,7 @@ def parse(raw: Mapping[str, Any], config: Config, *, id: int) -> Parsed:
         "disabled": fields.flag("disabled"),
     }
     _check_login(fields, method, refresh_token)
+    _check_looks(fields, profile_arn)
     credential = Credential(
         id=id,
         auth_method=method,
@@ -198,6 +201,35 @@ def _check_login(fields: Fields, method: str, refresh_token: str) -> None:
                     "is missing, and authMethod idc needs it",
                     "Copy it from ~/.aws/sso/cache/<clientIdHash>.json",
                 )
+
+
+def _check_looks(fields: Fields, profile_arn: str) -> None:
+    """Warn of what loads and is hardly meant: a misspelt name, an example's value, no ARN."""
+    for key in fields.raw:
+        if key not in KNOWN_KEYS and (meant := _nearest(key)) and meant not in fields.raw:
+            fields.warn(key, "is not known and only kept", f'Did you mean "{meant}"?')
+    for key in ("refreshToken", "kiroApiKey", "clientId", "clientSecret"):
+        if "EXAMPLE" in fields.text(key) and "REPLACE" in str(fields.raw):
+            fields.warn(key, "is the example's", "Put your own there")
+    if profile_arn and not _arn_region(profile_arn):
+        fields.warn(
+            "profileArn",
+            "is not an ARN with a region in it",
+            "Leave it out to have it looked up",
+        )
+
+
+def _nearest(key: str) -> str:
+    """Return the known key that another spelling stands for, "" where it is one of its own."""
+    plain = {_plain(known): known for known in KNOWN_KEYS}
+    near = difflib.get_close_matches(
+        _plain(key), plain, 1, cutoff=0.86
+    )  # clientIdHash is no clientId
+    return plain[near[0]] if near else ""
+
+
+def _plain(key: str) -> str:
+    return key.lower().replace("_", "").replace("-", "")
 
 
 def _expiry(fields: Fields) -> int | None:

@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from kiroproxy.config import line_of, parse_json_value, without_comments
 from kiroproxy.errors import ConfigError
+from kiroproxy.jsonc import line_of, parse, repeated_keys, without_comments
 
 Entry = dict[str, Any]
 
@@ -29,7 +29,7 @@ class Document:
         self.is_changed = False
         self.has_comments = without_comments(text) != text.removeprefix("\ufeff")
         # A file made by `touch`, or a bare {}: nothing configured yet.
-        value = parse_json_value(text, file) if text.strip("\ufeff \t\r\n") else []
+        value = parse(text, file) if text.strip("\ufeff \t\r\n") else []
         self.is_array = not isinstance(value, dict) or not value
         if not isinstance(value, (dict, list)):
             raise ConfigError(
@@ -39,7 +39,7 @@ class Document:
                 remedy='Write {"refreshToken": ...} or an array of such objects',
             )
         self.entries: list[Any] = [value] if not self.is_array else list(value)
-        self.repairs = self._assign_ids()
+        self.repairs = [*self._repetitions(), *self._assign_ids()]
 
     def objects(self) -> Iterator[tuple[int, Entry]]:
         """Yield (position, entry) of every entry that can be a credential."""
@@ -88,6 +88,13 @@ class Document:
             key=f"{label}: {key}" if key else label,
             remedy=remedy,
         )
+
+    def _repetitions(self) -> list[ConfigError]:
+        reason = "stands here again; the last one counts"
+        return [
+            ConfigError(reason, file=self.file, line=line, key=key)
+            for line, key in repeated_keys(self.text)
+        ]
 
     def _assign_ids(self) -> list[ConfigError]:
         repairs: list[ConfigError] = []

@@ -78,21 +78,26 @@ class CredentialFile:
         target = self.target
         return FileLock(target.with_name(f".{target.name}.{id}.lock"))
 
-    def tighten_mode(self) -> str:
-        """Take the file away from other users; return a warning if they could read it."""
-        target = self.target
+    def exposure(self) -> str:
+        """Return the file's mode in octal if other users can read it, else ""."""
         try:
-            found = target.stat().st_mode
+            found = self.target.stat().st_mode
         except OSError:
             return ""  # reading it will say why
-        if stat.S_ISDIR(found) or not found & 0o077:
+        is_open = not stat.S_ISDIR(found) and found & 0o077
+        return f"{stat.S_IMODE(found):04o}" if is_open else ""
+
+    def tighten_mode(self) -> str:
+        """Take the file away from other users; return a warning if they could read it."""
+        target, mode = self.target, self.exposure()
+        if not mode:
             return ""
         done = "it is 0600 now"
         try:
             target.chmod(0o600)
         except OSError as fault:
             done = f"that cannot be changed ({_words(fault)}); run: chmod 600 {target}"
-        return f"{self.path}: other users could read it (mode {stat.S_IMODE(found):04o}); {done}"
+        return f"{self.path}: other users could read it (mode {mode}); {done}"
 
     def fault(self, reason: str, remedy: str = "") -> ConfigError:
         return ConfigError(reason, file=str(self.path), remedy=remedy)

@@ -6,7 +6,7 @@ Rules of this file: no I/O; a password leaves only through `url(with_auth=True)`
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
 
-from kiroproxy.config import check_proxy_url
+from kiroproxy.values import check_proxy_url
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 DIRECT = "direct"

@@ -27,8 +27,9 @@ from kiroproxy.accounts.document import Document, Entry
 from kiroproxy.accounts.fields import is_cut
 from kiroproxy.accounts.file import CredentialFile, Signature
 from kiroproxy.accounts.lock import FileLock
-from kiroproxy.config import Config, normal_machine_id
+from kiroproxy.config import Config
 from kiroproxy.errors import ConfigError
+from kiroproxy.values import normal_machine_id
 
 log = logging.getLogger(__name__)
 
@@ -69,10 +70,13 @@ class Store:
 
     # -- reading ---------------------------------------------------------------------------
 
-    def load(self) -> list[Credential]:
-        """Read everything; a missing file holds nothing. Raises: ConfigError — not readable."""
+    def load(self, *, repair: bool = True) -> list[Credential]:
+        """Read everything; a missing file holds nothing. Raises: ConfigError — not readable.
+
+        Shape: without `repair` the same is said and nothing on the disk is changed.
+        """
         self.faults, self.warnings = [], []
-        document = self._load_and_repair()
+        document = self._load_and_repair() if repair else self._look()
         credentials = self._credentials_of(document) if document else []
         if document and document.has_comments:
             self.warnings.append(f"{self.path}: // comments are lost when a token is written back")
@@ -196,19 +200,30 @@ class Store:
             self.warnings += map(str, document.repairs)
         return document
 
+    def _look(self) -> Document | None:
+        if mode := self._file.exposure():
+            self.warnings.append(
+                f"{self.path}: other users can read it (mode {mode}); it gets 0600 at the start"
+            )
+        with self._thread_lock:
+            document = self._read()
+        if document:
+            self.warnings += map(str, document.repairs)
+        return document
+
     def _read(self) -> Document | None:
         """Read, complete ids and machine ids, lay over what is unsaved. None: no file."""
         text = self._file.read()
         if text is None:
             return None
         document = Document(text, str(self.path))
-        for _, entry in document.objects():
-            self._complete(document, entry)
+        for position, entry in document.objects():
+            self._complete(document, position, entry)
         self._lay_over(document)
         self._remember(document)
         return document
 
-    def _complete(self, document: Document, entry: Entry) -> None:
+    def _complete(self, document: Document, position: int, entry: Entry) -> None:
         """Give an entry a machine id that outlives its present refresh token."""
         if _has_machine_id(entry) or self.config.machine_id:
             return
@@ -221,6 +236,9 @@ class Store:
                 "" if is_cut(token) else token, _text(entry, "kiroApiKey")
             )
         if machine_id:
+            if entry.get("machineId"):
+                reason = "is neither 64 hex digits nor a UUID; a derived one replaces it"
+                document.repairs.append(document.fault(position, "machineId", reason, ""))
             entry["machineId"] = machine_id
             document.is_changed = True
 

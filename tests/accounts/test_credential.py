@@ -187,6 +187,27 @@ def test_numbers_and_flags_may_be_strings_and_null_is_absent() -> None:
     assert credential(priority=2.0, disabled=0).priority == 2
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"clientld": "x"}, 'clientld: is not known and only kept. Did you mean "clientId"?'),
+        ({"auth_method": "idc"}, "authMethod"),
+        ({"profileArn": "profile/ABC"}, "profileArn: is not an ARN"),
+        ({"refreshToken": "EXAMPLE-REPLACE-" * 10}, "refreshToken: is the example's"),
+    ],
+)
+def test_what_is_hardly_meant_is_warned_of(fields: dict[str, str], words: str) -> None:
+    parsed = parse({"refreshToken": TOKEN} | fields, Config(), id=1)
+    assert parsed.faults == ()
+    assert words in " ".join(map(str, parsed.warnings))
+
+
+def test_names_that_kiros_own_files_hold_are_not_taken_for_misspelt_ones() -> None:
+    fields = ("clientIdHash", "expiresIn", "idToken", "provider", "tokenType", "startUrl", "scopes")
+    raw = {"refreshToken": TOKEN, "clientId": "x"} | dict.fromkeys(fields, "x")
+    assert parse(raw, Config(), id=1).warnings == ()
+
+
 def test_unknown_fields_are_kept() -> None:
     assert credential(provider="Google", deep={"a": [1]}).extra == {
         "provider": "Google",

@@ -119,6 +119,27 @@ def test_comments_are_read_and_their_loss_is_told(
     assert "comments" in store.warnings[0]
 
 
+def test_looking_says_the_same_and_changes_nothing(
+    make_store: MakeStore, make_entry: MakeEntry, path: Path
+) -> None:
+    store = make_store([make_entry(id=1, machineId="no"), make_entry(id=1, refreshToken=ROTATED)])
+    path.chmod(0o644)
+    before = path.stat().st_ino, path.read_bytes()
+    looked = store.load(repair=False)
+    assert (path.stat().st_ino, path.read_bytes()) == before and mode(path) == 0o644
+    assert list(path.parent.iterdir()) == [path], "not even a lock file"
+    told = " ".join(store.warnings)
+    assert "0644" in told and "a second time" in told and "machineId" in told
+    assert looked == store.load()
+
+
+def test_a_key_that_stands_twice_is_told(make_store: MakeStore) -> None:
+    text = f'[{{"refreshToken": "{"a" * 200}",\n"refreshToken": "{"b" * 200}"}}]'
+    store = make_store(text=text)
+    assert store.load()[0].refresh_token == "b" * 200
+    assert "credentials.json:2: refreshToken: stands here again" in store.warnings[0]
+
+
 @pytest.mark.parametrize("text", ['[{"a":\n}]', '"x"'])
 def test_a_file_that_is_not_json_is_refused_and_kept(
     make_store: MakeStore, path: Path, text: str

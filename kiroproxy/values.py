@@ -1,0 +1,197 @@
+"""What a setting's value may be: each function checks one kind and returns it ready for use.
+
+Rules of this file: a refusal says what is wrong and what to write instead, and repeats a
+value only where it cannot be a secret.
+"""
+
+import contextlib
+import difflib
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from kiroproxy.jsonc import type_name
+
+PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
+
+
+class WrongValue(ValueError):
+    """Why a value was refused, and what to write instead.
+
+    Shape: `key` names the member of an object, `others` the further faults in it.
+    """
+
+    def __init__(
+        self, reason: str, remedy: str, *, key: str = "", others: "tuple[WrongValue, ...]" = ()
+    ) -> None:
+        super().__init__(reason)
+        self.reason, self.remedy, self.key, self.others = reason, remedy, key, others
+
+
+def text(value: Any) -> str:
+    """Accept any string, blanks around it removed."""
+    if not isinstance(value, str):
+        raise WrongValue(f"is {type_name(value)}, not a string", 'Put it in "quotes"')
+    return value.strip()
+
+
+def printable(value: Any) -> str:
+    """Accept what a header can carry: a key that holds anything else could never be presented."""
+    found = text(value)
+    if not all(" " <= char <= "~" for char in found):
+        raise WrongValue("holds a character outside printable ASCII", "Use letters and digits")
+    return found
+
+
+def host(value: Any) -> str:
+    """Accept an address or a host name, and nothing around it."""
+    found = text(value)
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(found))
+    if re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", found) and not found.isdigit():
+        return found
+    raise WrongValue(
+        f'is "{found}", not an address or a host name', 'Write one like "127.0.0.1", no port'
+    )
+
+
+def flag(value: Any) -> bool:
+    """Accept true and false, also in the words an environment uses."""
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "1", "yes", "on"):
+        return True
+    if value in ("false", "0", "no", "off"):
+        return False
+    raise WrongValue(f"is {type_name(value)}, not true or false", "Write true or false")
+
+
+def whole(low: int, high: int) -> Callable[[Any], int]:
+    """Accept a whole number within bounds, also as digits."""
+
+    def parse(value: Any) -> int:
+        if isinstance(value, str) and re.fullmatch(r"-?\d+", value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise WrongValue(f"is {type_name(value)}, not a whole number", f"Write {low} to {high}")
+        if not low <= value <= high:
+            raise WrongValue(f"is {value}", f"Write a whole number from {low} to {high}")
+        return value
+
+    return parse
+
+
+def seconds(low: float, high: float) -> Callable[[Any], float]:
+    """Accept a number of seconds within bounds, also as digits."""
+
+    def parse(value: Any) -> float:
+        if isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                value = float(value)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise WrongValue(f"is {type_name(value)}, not a number of seconds", "Write a number")
+        if not low <= value <= high:
+            raise WrongValue(f"is {value:g}", f"Write a number from {low:g} to {high:g}")
+        return float(value)
+
+    return parse
+
+
+def one_of(*allowed: str) -> Callable[[Any], str]:
+    """Accept one of a few words."""
+
+    def parse(value: Any) -> str:
+        written = text(value)
+        if written not in allowed:
+            near = difflib.get_close_matches(written, allowed, 1)
+            hint = f'Did you mean "{near[0]}"?' if near else "Write one of " + ", ".join(allowed)
+            raise WrongValue(f'is "{written}", which is not known', hint)
+        return written
+
+    return parse
+
+
+def region(value: Any) -> str:
+    """Accept an AWS region: it becomes part of a host name."""
+    written = text(value)
+    if written and not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", written):
+        raise WrongValue(f'is "{written}", not an AWS region', 'Write one like "us-east-1"')
+    return written
+
+
+def proxy_url(value: Any) -> str:
+    """Accept a proxy's URL or "direct"."""
+    written = text(value)
+    if written and written != "direct":
+        check_proxy_url(written)
+    return written
+
+
+def check_proxy_url(url: str) -> None:
+    """Accept http, https, socks5 and socks5h URLs with a host. Raises: ValueError."""
+    parts = urlsplit(url)
+    try:
+        good = parts.scheme in PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is not a number
+        good = False
+    if not good:
+        raise WrongValue(
+            "is not a proxy URL", "Write http://, https://, socks5:// or socks5h://host:port"
+        )
+
+
+def machine_id(value: Any) -> str:
+    """Accept a machine id in either of its forms."""
+    written = text(value)
+    return normal_machine_id(written) if written else ""
+
+
+def normal_machine_id(text: str) -> str:
+    """Return 64 hex digits; a UUID loses its dashes and is doubled. Raises: ValueError."""
+    plain = text.strip().lower()
+    if re.fullmatch(r"[0-9a-f]{64}", plain):
+        return plain
+    if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", plain):
+        return plain.replace("-", "") * 2
+    raise WrongValue(
+        "is neither 64 hex digits nor a UUID", "Leave it out to have it derived from the token"
+    )
+
+
+def url_template(value: Any) -> str:
+    """Accept a URL with `{region}` in it or not; plain http to this machine only."""
+    written = text(value).rstrip("/")
+    if not written:
+        return ""
+    parts = urlsplit(written.replace("{region}", "us-east-1"))
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise WrongValue(f'is "{written}", not a URL', 'Write one like "https://host.example"')
+    unknown = set(re.findall(r"\{([^}]*)\}", written)) - {"region"}
+    if unknown:
+        raise WrongValue(f"holds {{{min(unknown)}}}", "Only {region} is filled in")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise WrongValue(
+            "uses plain http to another machine, which would send tokens in clear",
+            "Use https; plain http is for loopback addresses only",
+        )
+    return written
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def plain_url(value: Any) -> str:
+    """Accept an http or https URL."""
+    written = text(value)
+    parts = urlsplit(written)
+    if written and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise WrongValue(f'is "{written}", not a URL', 'Write one like "https://host.example/path"')
+    return written
