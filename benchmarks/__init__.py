@@ -1,0 +1,1 @@
+"""What measures kiroproxy: micro-benchmarks, instruction counts, and rounds against others."""
