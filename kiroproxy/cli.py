@@ -5,6 +5,7 @@ Rules of this file: nothing heavy is imported before it is known to be needed, s
 """
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -122,7 +123,7 @@ def _serve(options: argparse.Namespace) -> int:
     loaded = _examine(options)
     logs.setup(loaded.config.log_level)
     for warning in loaded.warnings:
-        print(f"kiroproxy: warning: {warning}", file=sys.stderr)
+        logging.getLogger(__name__).warning("%s", warning)
     if loaded.faults:
         for fault in loaded.faults:
             print(f"kiroproxy: {fault}", file=sys.stderr)
@@ -214,16 +215,21 @@ def _check_credentials(config: "Config", warnings: list[str], faults: "list[Conf
 def _simulate(options: argparse.Namespace) -> int:
     import asyncio
     import json
+    import signal
 
     async def serve() -> None:
         from kiroproxy.simulator.server import Simulator
 
+        stopped = asyncio.Event()
+        # Named, since a shell starts what it puts into the background with SIGINT ignored.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
         host, port = options.host or "127.0.0.1", options.port or 0
         async with Simulator(host=host, port=port) as simulator:
             print(f"Kiro simulator on {simulator.url}")
             print(f'config.json:      "upstream": {json.dumps(simulator.upstream())}')
             print(f"credentials.json: {json.dumps(simulator.credentials())}", flush=True)
-            await asyncio.Event().wait()
+            await stopped.wait()
 
     asyncio.run(serve())
     return 0
@@ -253,8 +259,12 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _demo_text(url: str, key: str) -> str:
+    # Thinking and a tool, so that the answer shows both; no quote that a shell would end at.
     body = (
-        '{"model": "claude-sonnet-4-5", "max_tokens": 1024, "stream": true, '
+        '{"model": "claude-sonnet-4-5", "max_tokens": 4096, "stream": true, '
+        '"thinking": {"type": "enabled", "budget_tokens": 2048}, '
+        '"tools": [{"name": "bash", "input_schema": {"type": "object", '
+        '"properties": {"command": {"type": "string"}}, "required": ["command"]}}], '
         '"messages": [{"role": "user", "content": "Hello!"}]}'
     )
     return f"""

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -200,16 +201,28 @@ def until(condition: Any, limit_s: float = 20) -> None:
 # -- the demo ----------------------------------------------------------------------------------
 
 
+def pasted(line: str) -> str:
+    """Run a curl line in a shell; where there is no curl, send what the shell makes of it."""
+    if shutil.which("curl"):
+        command = ["sh", "-c", line]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        return done.stdout
+    program, flag, url, *rest = shlex.split(line)
+    assert (program, flag) == ("curl", "-N")
+    options = list(zip(rest[::2], rest[1::2], strict=True))
+    headers = dict(value.split(": ", 1) for name, value in options if name == "-H")
+    (body,) = [value for name, value in options if name == "-d"]
+    return httpx.post(url, content=body, headers=headers).text
+
+
 def test_the_demos_curl_line_works_when_pasted(tmp_path: Path) -> None:
-    if shutil.which("curl") is None:
-        pytest.skip("needs curl")
     with process("demo", "--port", "0", cwd=tmp_path) as running:
-        line = printed(running, r"^\s*(curl .*)$")
-        pasted = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=20)
-        assert pasted.returncode == 0
-        assert "event: message_start" in pasted.stdout
-        assert pasted.stdout.count("text_delta") > 3
-        assert pasted.stdout.rstrip().endswith('{"type":"message_stop"}')
+        answer = pasted(printed(running, r"^\s*(curl .*)$"))
+        assert "event: message_start" in answer
+        for shown in ("text_delta", "thinking_delta", "input_json_delta"):
+            assert shown in answer
+        assert answer.count("text_delta") > 3
+        assert answer.rstrip().endswith('{"type":"message_stop"}')
         base = printed(running, r"export ANTHROPIC_BASE_URL=(\S+)")
         key = printed(running, r"export ANTHROPIC_API_KEY=(\S+)")
         body = {
@@ -244,7 +257,7 @@ def test_the_simulator_runs_alone(tmp_path: Path) -> None:
         credentials = json.loads(printed(running, r"credentials\.json: (\[.*\])$"))
         assert httpx.post(f"{url}/generateAssistantResponse", json={}).status_code >= 400
         assert credentials[0]["refreshToken"]
-        stop(running, signal.SIGINT)
+        assert stop(running, signal.SIGINT) == 0
 
 
 # -- the socket --------------------------------------------------------------------------------
