@@ -231,7 +231,16 @@ def _simulate(options: argparse.Namespace) -> int:
             print(f"credentials.json: {json.dumps(simulator.credentials())}", flush=True)
             await stopped.wait()
 
-    asyncio.run(serve())
+    from kiroproxy.errors import ConfigError
+
+    try:
+        asyncio.run(serve())
+    except OSError as fault:
+        raise ConfigError(
+            f"the simulator cannot listen there ({fault.strerror})",
+            key="host, port",
+            remedy="Choose another address or port, or stop what uses it",
+        ) from fault
     return 0
 
 

@@ -260,6 +260,16 @@ def test_the_simulator_runs_alone(tmp_path: Path) -> None:
         assert stop(running, signal.SIGINT) == 0
 
 
+def test_the_simulator_says_that_its_port_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with process("simulate", "--port", port, cwd=tmp_path) as running:
+            assert running.wait(timeout=15) == 1
+            assert running.stderr is not None
+            told = running.stderr.read()
+    assert "host, port: the simulator cannot listen there" in told and "Traceback" not in told
+
+
 # -- the socket --------------------------------------------------------------------------------
 
 
