@@ -6,7 +6,7 @@ BUILT := .venv/built
 COMPILED := $(patsubst kiroproxy/%.pyx,kiroproxy.%,$(wildcard kiroproxy/*.pyx))
 FLAGS := $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(if $(WORKERS),--workers $(WORKERS))
 
-.PHONY: run build check test test-claude-code bench load clean
+.PHONY: run build check test test-claude-code bench micro instructions load clean
 
 # Serves Kiro when there is a credentials.json, else the built-in simulator. PORT=8080 HOST=127.0.0.1
 run: build
@@ -32,8 +32,24 @@ test-claude-code: build
 	npm install --silent --no-save --prefix .venv/claude-code @anthropic-ai/claude-code@2.1.330
 	CLAUDE_CODE=$(CURDIR)/.venv/claude-code/node_modules/.bin/claude $(BIN)/python -m pytest tests/real_clients
 
-bench: build
-	$(BIN)/python -m pytest benchmarks --benchmark-only --override-ini addopts='--import-mode=importlib'
+# Everything below benchmarks/README.md: about 12 minutes on a quiet machine with two CPUs.
+# BENCH=--short, --full, "--only paced,short", "--nice -10"; python -m benchmarks.compare --help
+bench: build load
+	@benchmarks/needs
+	$(BIN)/python -m benchmarks.compare $(BENCH)
+	@$(MAKE) --no-print-directory micro
+
+# The parts by themselves.
+micro: build
+	@mkdir -p .benchmarks
+	$(BIN)/python -m pytest benchmarks -q -o addopts=--import-mode=importlib -o python_files='bench_*.py' \
+		-o python_functions='bench_*' --benchmark-only --benchmark-max-time=0.3 --benchmark-min-rounds=5 \
+		--benchmark-columns=median,iqr,rounds --benchmark-json=.benchmarks/micro.json
+	$(BIN)/python -m benchmarks.compare --micro .benchmarks/micro.json
+
+# Instructions of the hot paths under valgrind, compared with the stored ones. STORE=1 replaces these.
+instructions: build
+	$(BIN)/python -m benchmarks.instructions --check $(if $(STORE),--store)
 
 load: benchmarks/load/build/kiro benchmarks/load/build/load
 
@@ -43,5 +59,5 @@ benchmarks/load/build/%: benchmarks/load/%.c benchmarks/load/wire.h benchmarks/l
 	cc -std=gnu11 -O2 -Wall -Wextra -o $@ $< $(if $(filter kiro,$*),-lssl -lcrypto)
 
 clean:
-	rm -rf .venv build *.egg-info kiroproxy/*.so $(patsubst %.pyx,%.c,$(wildcard kiroproxy/*.pyx))
+	rm -rf .venv build benchmarks/load/build *.egg-info kiroproxy/*.so $(patsubst %.pyx,%.c,$(wildcard kiroproxy/*.pyx))
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,12 +1,11 @@
 """What does it cost to get the messages out of an event stream?
 
-2,000 text events as Kiro sends them (three headers, 132 bytes), fed as one chunk per
-event and as 16 KiB chunks, to four readers: our compiled face, which only checks and counts
+2,000 text events as Kiro sends them (three headers, 132 bytes), fed as one chunk per event and in
+chunks from 7 bytes to 64 KiB, to four readers: our compiled face, which only checks and counts
 here as `_sse` would begin to work there; our Python face, which makes an object of everything a
 message holds; a pure-Python reader as fast as we could make one; botocore's.
 
-Run: python -m pytest benchmarks/bench_codec.py --benchmark-only
-     -o python_files='bench_*.py' -o python_functions='bench_*'
+Run: make micro
 """
 
 import json
@@ -22,6 +21,7 @@ from kiroproxy._codec import FrameParser
 
 EVENTS = 2000
 PRELUDE = struct.Struct(">III").unpack_from
+SIZES = {"7 B": 7, "100 B": 100, "1 KiB": 1024, "4 KiB": 4096, "16 KiB": 16384, "64 KiB": 65536}
 Reader = Callable[[list[bytes]], int]
 
 
@@ -45,7 +45,8 @@ def chunks_of(way: str) -> list[bytes]:
     if way == "event":
         return frames
     stream = b"".join(frames)
-    return [stream[at : at + 16384] for at in range(0, len(stream), 16384)]
+    size = SIZES[way]
+    return [stream[at : at + size] for at in range(0, len(stream), size)]
 
 
 def read_compiled(chunks: list[bytes]) -> int:
@@ -104,7 +105,7 @@ def strings_in(block: bytes) -> Iterator[tuple[bytes, bytes]]:
         at = value_end
 
 
-@pytest.mark.parametrize("way", ["event", "16 KiB"])
+@pytest.mark.parametrize("way", ["event", *SIZES])
 @pytest.mark.parametrize(
     "read", [read_compiled, read_by_ours, read_by_tuned_python, read_by_botocore]
 )

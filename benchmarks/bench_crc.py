@@ -4,8 +4,7 @@
 call from Python, which outweighs the short sums and is cheapest for zlib's own C function; among
 compiled callers 8 and 123 bytes differ far more. `chosen` is how a frame is summed on this CPU.
 
-Run: python -m pytest benchmarks/bench_crc.py --benchmark-only
-     -o python_files='bench_*.py' -o python_functions='bench_*'
+Run: make micro
 """
 
 import random

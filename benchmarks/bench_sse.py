@@ -5,7 +5,7 @@ the compiled translator and to a plain one: struct, zlib, json.loads, json.dumps
 is timed on its fast path, while it watches for thinking tags, and on text full of escapes, which
 has to be decoded there.
 
-Run: make bench
+Run: make micro
 """
 
 import json
