@@ -214,27 +214,12 @@ def _check_credentials(config: "Config", warnings: list[str], faults: "list[Conf
 
 def _simulate(options: argparse.Namespace) -> int:
     import asyncio
-    import json
-    import signal
-
-    async def serve() -> None:
-        from kiroproxy.simulator.server import Simulator
-
-        stopped = asyncio.Event()
-        # Named, since a shell starts what it puts into the background with SIGINT ignored.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-        host, port = options.host or "127.0.0.1", options.port or 0
-        async with Simulator(host=host, port=port) as simulator:
-            print(f"Kiro simulator on {simulator.url}")
-            print(f'config.json:      "upstream": {json.dumps(simulator.upstream())}')
-            print(f"credentials.json: {json.dumps(simulator.credentials())}", flush=True)
-            await stopped.wait()
 
     from kiroproxy.errors import ConfigError
+    from kiroproxy.simulator import serve
 
     try:
-        asyncio.run(serve())
+        asyncio.run(serve.run(options.host or "127.0.0.1", options.port or 0))
     except OSError as fault:
         raise ConfigError(
             f"the simulator cannot listen there ({fault.strerror})",
