@@ -2,15 +2,12 @@
 
 Rules of this file: nothing a client sent is dropped in silence. A block either becomes one of
 the three pieces, or its JSON becomes text, or the request is refused with the block's path.
-What Kiro cannot fetch (URLs, file ids) is refused: a model must not answer about a picture it
-never saw.
+What nobody fetched (URLs, file ids) is refused: a model must not answer about a picture it never
+saw.
 
 Source: Anthropic's content block types; Kiro's ImageBlock and DocumentBlock.
 """
 
-import base64
-import binascii
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -18,8 +15,13 @@ from typing import Any, TypeAlias
 import orjson
 
 from kiroproxy.errors import RequestError
-
-Block: TypeAlias = dict[str, Any]
+from kiroproxy.protocol.sources import (
+    DOCUMENT_TYPES,
+    Block,
+    document_format,
+    image_format,
+    inline,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +35,13 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Base64 bytes of one file; Kiro wants its name without the extension."""
+    """Base64 bytes of one file. `path` is its place in the request, for refusals."""
 
     title: str
     format: str
     data: str
     context: str
+    path: str
 
 
 Piece: TypeAlias = str | Image | Document
@@ -150,122 +153,50 @@ def _web_search_result(block: Block, path: str) -> list[Piece]:
     return ["\n".join(lines)]
 
 
-# -- pictures --------------------------------------------------------------------------------
-
-_IMAGE_TYPES = {"image/jpeg": "jpeg", "image/png": "png", "image/gif": "gif", "image/webp": "webp"}
-_DATA_URL = re.compile(r"data:([\w./+-]+);base64,", re.ASCII)
+# -- pictures and documents ------------------------------------------------------------------
 
 
 def _image(block: Block, path: str) -> list[Piece]:
-    source = _source(block, path)
-    media_type, data = _base64_source(source, path, "image")
-    kind = _sniff_image(data) or _IMAGE_TYPES.get(media_type)
+    where = f"{path}.image"
+    media_type, data = inline(_source(block, where), f"{where}.source", "image")
+    kind = image_format(media_type, data)
     if kind is None:
         raise RequestError(
-            f"{path}.source.base64.media_type: Input should be "
+            f"{where}.source.base64.media_type: Input should be "
             "'image/jpeg', 'image/png', 'image/gif' or 'image/webp'"
         )
     return [Image(kind, data, path)]
 
 
-def _sniff_image(data: str) -> str | None:
-    """Name the format by its first bytes: clients label screenshots wrongly, Kiro checks."""
-    head = _head(data)
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "png"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "jpeg"
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "gif"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "webp"
-    return None
-
-
-def _head(data: str) -> bytes:
-    try:
-        return base64.b64decode(data[:32])
-    except (binascii.Error, ValueError):
-        return b""
-
-
-def _source(block: Block, path: str) -> Block:
+def _source(block: Block, where: str) -> Block:
     source = block.get("source")
     if not isinstance(source, dict):
-        raise RequestError(f"{path}.source: Field required")
+        raise RequestError(f"{where}.source: Field required")
     return source
 
 
-def _base64_source(source: Block, path: str, noun: str) -> tuple[str, str]:
-    """Return (media type, base64) of an inline source.
-
-    Raises: RequestError — a source only the client could open, or no base64 at all.
-    """
-    kind, url = source.get("type"), source.get("url")
-    if isinstance(url, str) and (match := _DATA_URL.match(url)):
-        return match[1].lower(), _base64_text(url[match.end() :], path)
-    if kind in ("url", "file"):
-        raise RequestError(
-            f"{path}.source.{kind}: {noun} sources of type '{kind}' are not supported by this "
-            f"gateway; send the {noun} as base64"
-        )
-    data = source.get("data")
-    if not isinstance(data, str) or not data:
-        raise RequestError(f"{path}.source.base64.data: Field required")
-    media_type = source.get("media_type")
-    if match := _DATA_URL.match(data[:64]):
-        media_type, data = match[1], data[match.end() :]
-    return str(media_type or "").lower(), _base64_text(data, path)
-
-
-_NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=]")
-
-
-def _base64_text(data: str, path: str) -> str:
-    """Drop line breaks; Kiro takes one unbroken run of the standard alphabet, padded."""
-    if not _NOT_BASE64.search(data) and len(data) % 4 == 0:
-        return data
-    data = "".join(data.split()).rstrip("=").replace("-", "+").replace("_", "/")
-    if not data or _NOT_BASE64.search(data) or len(data) % 4 == 1:
-        raise RequestError(f"{path}.source.base64.data: Input should be valid base64")
-    return data + "=" * (-len(data) % 4)
-
-
-# -- documents -------------------------------------------------------------------------------
-
-_OFFICE = "application/vnd.openxmlformats-officedocument."
-_DOCUMENT_TYPES = {
-    "application/pdf": "pdf",
-    "application/msword": "doc",
-    _OFFICE + "wordprocessingml.document": "docx",
-    "application/vnd.ms-excel": "xls",
-    _OFFICE + "spreadsheetml.sheet": "xlsx",
-    "text/csv": "csv",
-    "text/html": "html",
-    "text/markdown": "md",
-    "text/plain": "txt",
-}
-
-
 def _document(block: Block, path: str) -> list[Piece]:
-    source = _source(block, path)
+    where = f"{path}.document"
+    source = _source(block, where)
     if source.get("type") in ("text", "content"):
-        body = source.get("data") if source["type"] == "text" else source.get("content")
+        member = "data" if source["type"] == "text" else "content"
         head = f"<document{_attributes(block, 'title', 'context')}>"
-        return [head, *pieces(body, f"{path}.source"), "</document>"]
-    media_type, data = _base64_source(source, path, "document")
-    kind = "pdf" if _head(data).startswith(b"%PDF") else _DOCUMENT_TYPES.get(media_type)
+        body = pieces(source.get(member), f"{where}.source.{member}")
+        return [head, *body, "</document>"]
+    media_type, data = inline(source, f"{where}.source", "document")
+    title, context = (_string(block.get(name)) for name in ("title", "context"))
+    kind = document_format(media_type, title, data)
+    if kind is None and media_type == "application/pdf":
+        raise RequestError(f"{where}.source.base64.data: The PDF specified was not valid.")
+    if kind is None and media_type in DOCUMENT_TYPES:
+        raise RequestError(f"{where}.source.base64.data: Could not process document")
     if kind is None:
-        raise RequestError(f"{path}.source.base64.media_type: Input should be 'application/pdf'")
-    title, context = block.get("title"), block.get("context")
-    return [
-        Document(
-            title if isinstance(title, str) else "",
-            kind,
-            data,
-            context if isinstance(context, str) else "",
-        )
-    ]
+        raise RequestError(f"{where}.source.base64.media_type: Input should be 'application/pdf'")
+    return [Document(title, kind, data, context, path)]
+
+
+def _string(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 _CONVERTERS: dict[str, Callable[[Block, str], list[Piece]]] = {

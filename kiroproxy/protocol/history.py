@@ -19,6 +19,7 @@ import orjson
 
 from kiroproxy.protocol.attachments import Attachments
 from kiroproxy.protocol.content import Piece, as_json
+from kiroproxy.protocol.models import Model
 from kiroproxy.protocol.tools import Toolbox
 from kiroproxy.protocol.turns import AssistantTurn, Call, Result, Turn, UserTurn, Wire
 
@@ -76,9 +77,9 @@ def _loosen(turn: UserTurn, spare: list[Result], kept: list[Result]) -> None:
 class Writer:
     """Writes paired turns as Kiro's messages."""
 
-    def __init__(self, toolbox: Toolbox, model_id: str) -> None:
+    def __init__(self, toolbox: Toolbox, model: Model) -> None:
         self._toolbox = toolbox
-        self._model_id = model_id
+        self._model = model
         self._document_names: set[str] = set()
         self._names: dict[str, str] = {}  # tool use id → client's tool name, of the last turn
 
@@ -100,13 +101,14 @@ class Writer:
 
     def user(self, turn: UserTurn, *, before: str = "", after: str = "", current: bool) -> Wire:
         """Write a user turn between two more texts: the system prompt, and instructions."""
-        attachments = Attachments(self._document_names, strict=current)
+        attachments = Attachments(self._document_names, self._model, strict=current)
+        attachments.admit([part for result in turn.results for part in result.parts] + turn.parts)
         results = [self._result(result, attachments) for result in turn.results]
         said = attachments.render(turn.parts, "this message")
         texts = (before, attachments.legend, said, after)
         message: Wire = {
             "content": "\n\n".join(text for text in texts if text),
-            "modelId": self._model_id,
+            "modelId": self._model.id,
             "origin": ORIGIN,
         }
         if attachments.images:

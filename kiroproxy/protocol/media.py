@@ -35,7 +35,7 @@ def image_size(data: str) -> tuple[int, int] | None:
 
     Units: pixels as stored; an EXIF rotation swaps them, which changes no area.
     """
-    head = _decoded(data, _IMAGE_HEAD_BYTES)
+    head = _decoded(data[:88], 64)
     if head[:8] == b"\x89PNG\r\n\x1a\n":
         size = _number(head, 16, 4), _number(head, 20, 4)
     elif head[:4] == b"GIF8":
@@ -43,7 +43,7 @@ def image_size(data: str) -> tuple[int, int] | None:
     elif head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         size = _webp(head)
     elif head[:2] == b"\xff\xd8":
-        size = _jpeg(head)
+        size = _jpeg(_decoded(data, _IMAGE_HEAD_BYTES))
     else:
         return None
     return size if size[0] > 0 and size[1] > 0 else None

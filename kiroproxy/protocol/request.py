@@ -225,7 +225,7 @@ def _state(
     system = "\n\n".join(
         text for text in (thought.tags, _system(body.get("system")), toolbox.documentation) if text
     )
-    entries = _entries(found, Writer(toolbox, resolved.model.id), system, demands)
+    entries = _entries(found, Writer(toolbox, resolved.model), system, demands)
     current = entries.pop()
     if specifications:
         context = current["userInputMessage"].setdefault("userInputMessageContext", {})

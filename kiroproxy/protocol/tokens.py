@@ -13,7 +13,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from kiroproxy.errors import RequestError
 from kiroproxy.protocol import media
+from kiroproxy.protocol.documents import text_of
+from kiroproxy.protocol.sources import document_format, inline
 from kiroproxy.protocol.vocabulary import weigh
 
 # What the API adds around content; from the published answers: "Hello, Claude" is 3 tokens
@@ -206,8 +209,8 @@ class _Counted:
         return ()
 
     def _add_image(self, source: Any) -> None:
-        data = source.get("data") if isinstance(source, dict) else None
-        size = media.image_size(data) if isinstance(data, str) else None
+        _, data = _inline(source)
+        size = media.image_size(data) if data else None
         if size is None:  # a URL, a file id, or a format without a known header
             self.fixed += _UNKNOWN_IMAGE_TOKENS
             return
@@ -225,13 +228,13 @@ class _Counted:
                 return source.get("data")
             case "content":
                 return source.get("content")
-            case "base64":
-                data = source.get("data")
-                self.fixed += _PDF_PAGE_TOKENS * (
-                    media.pdf_pages(data) if isinstance(data, str) else 1
-                )
-            case _:  # by URL or file id: there is a document, its length is unknown
-                self.fixed += _PDF_PAGE_TOKENS
+        media_type, data = _inline(source)
+        title = block.get("title")
+        kind = document_format(media_type, title if isinstance(title, str) else "", data)
+        if kind and (text := text_of(kind, data)) is not None:
+            return text
+        # By URL or file id there is a document too; its length is unknown.
+        self.fixed += _PDF_PAGE_TOKENS * (media.pdf_pages(data) if data else 1)
         return None
 
     def _add_json(self, value: Any) -> None:
@@ -241,6 +244,14 @@ class _Counted:
             self.texts.append(orjson.dumps(value).decode())
         except (TypeError, ValueError):  # deeper than orjson writes, though it could be read
             self.texts.extend(_leaves(value))
+
+
+def _inline(source: Any) -> tuple[str, str]:
+    """Return (media type, base64) of a source, "" for what it does not hold."""
+    try:
+        return inline(source, "", "") if isinstance(source, dict) else ("", "")
+    except RequestError:
+        return "", ""
 
 
 def _leaves(value: Any) -> Iterator[str]:

@@ -140,7 +140,7 @@ def _user_turn(content: Any, path: str) -> UserTurn:
             turn.results.append(
                 Result(
                     wire_id(block.get("tool_use_id")),
-                    pieces(block.get("content"), f"{where}.content"),
+                    pieces(block.get("content"), f"{where}.tool_result.content"),
                     bool(block.get("is_error")),
                 )
             )

@@ -53,7 +53,7 @@ def test_an_image_of_unknown_bytes_is_what_its_label_says():
 
 def test_an_image_of_unknown_bytes_and_label_is_refused_in_anthropics_words():
     assert refusal(image(base64.b64encode(bytes(40)).decode(), "image/bmp")) == (
-        "messages.0.content.0.source.base64.media_type: Input should be "
+        "messages.0.content.0.image.source.base64.media_type: Input should be "
         "'image/jpeg', 'image/png', 'image/gif' or 'image/webp'"
     )
 
@@ -75,7 +75,7 @@ def test_url_safe_base64_is_translated():
 
 @pytest.mark.parametrize("data", ["%%%%", "", None, "A"])
 def test_bytes_that_are_no_base64_are_refused_with_their_path(data):
-    assert refusal(image(data)).startswith("messages.0.content.0.source.base64.data: ")
+    assert refusal(image(data)).startswith("messages.0.content.0.image.source.base64.data: ")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_bytes_that_are_no_base64_are_refused_with_their_path(data):
 @pytest.mark.parametrize("block", ["image", "document"])
 def test_a_source_nobody_can_open_is_refused_and_named(block, source, kind):
     message = refusal({"type": block, "source": source})
-    assert message.startswith(f"messages.0.content.0.source.{kind}: ")
+    assert message.startswith(f"messages.0.content.0.{block}.source.{kind}: ")
     assert "base64" in message
 
 
@@ -98,7 +98,7 @@ def test_a_data_url_is_opened():
 
 
 def test_a_pdf_becomes_a_document_piece():
-    assert only(document()) == Document("Report", "pdf", PDF, "")
+    assert only(document()) == Document("Report", "pdf", PDF, "", "messages.0.content.0")
 
 
 @pytest.mark.parametrize(

@@ -342,7 +342,7 @@ def test_images_stay_with_their_own_message(translate):
 
 
 def test_an_eleventh_image_in_the_current_message_is_refused_with_its_path(translate):
-    with pytest.raises(RequestError, match=r"^messages\.0\.content\.10\.image: Too many images"):
+    with pytest.raises(RequestError, match=r"^messages\.0\.content\.10\.image: Too much media: 11"):
         translate(user(*[IMAGE] * 11))
     assert len(translate(user(*[IMAGE] * 10)).current["images"]) == 10
 
@@ -367,7 +367,7 @@ def test_documents_get_legal_names_that_differ_across_the_request(translate):
     assert wire.current["documents"] == [
         {"name": "report 2", "format": "pdf", "source": {"bytes": "JVBERi0xLjcK"}}
     ]
-    assert "[Document: report.pdf]" in wire.current["content"]
+    assert "[Document: report.pdf, attached as report 2]" in wire.current["content"]
 
 
 def test_a_document_in_a_tool_result_is_hoisted(translate):

@@ -442,7 +442,7 @@ def test_any_conversation_is_refused_clearly_or_becomes_what_kiro_accepts(faults
         plan = plan_of(body)
     except RequestError as refusal:
         assert "must have non-empty content" in refusal.message or (
-            "non-empty" in refusal.message or "Too many images" in refusal.message
+            "non-empty" in refusal.message or "Too much media" in refusal.message
         )
         return
     wire = orjson.loads(plan.body(ARN))

@@ -408,3 +408,20 @@ def test_output_estimate_is_near_the_count_of_the_text(model: str) -> None:
     assert ascii_only == pytest.approx(count_text(ANSWER, model), rel=0.2)
     assert chinese == pytest.approx(count_text(CHINESE_ANSWER, model), rel=0.2)
     assert estimate_output(0, 0, model) == 0
+
+
+# -- attachments -------------------------------------------------------------------------------
+
+
+def test_a_document_of_text_counts_as_its_text_and_not_as_pages():
+    words = "The quick brown fox jumps over the lazy dog. " * 400
+    data = base64.b64encode(words.encode()).decode()
+    source = {"type": "base64", "media_type": "text/plain", "data": data}
+    written = added({"type": "text", "text": words})
+    assert added({"type": "document", "source": source}) == written
+
+
+def test_an_image_in_a_data_url_counts_like_the_same_in_base64():
+    plain = {"type": "base64", "media_type": "image/png", "data": PNG}
+    url = {"type": "url", "url": f"data:image/png;base64,{PNG}"}
+    assert added({"type": "image", "source": url}) == added({"type": "image", "source": plain})
