@@ -2,7 +2,12 @@
 
 Rules of this file: nothing is written to a handler before `mask` has seen it, whatever the
 level. Masking works on the finished line, so it also covers exceptions, third-party loggers
-and bodies logged for debugging.
+and bodies logged for debugging. A record is one line, whatever a client wrote into its path or
+model name; only an exception may follow it, indented.
+
+Theory of operation. A secret is recognised by the name it stands behind, by its form, or by its
+value: the operator's few with `keep_secret`, the credentials' many with `keep_token`. By value it
+is found in any text that somebody else wrote, such as an error that quotes the request.
 """
 
 import json
@@ -51,13 +56,38 @@ def keep_secret(*values: str) -> None:
     _own.extend(value for value in values if len(value) >= _SHORTEST_OWN and value not in _own)
 
 
+# Tokens are found by the start of each long run in them: one lookup a word, however many there
+# are, and a text that was cut within a token still shows nothing of it.
+_RUN = re.compile(r"[A-Za-z0-9_-]{16,}")
+_START_CHARS = 16
+_starts: set[str] = set()
+
+
+def keep_token(*values: str) -> None:
+    """Mask these long values from now on, whole or cut, wherever they stand as words."""
+    for value in values:
+        _starts.update(run[:_START_CHARS] for run in _RUN.findall(value))
+
+
 def mask(text: str) -> str:
-    """Return the text with every secret it names replaced by `***`."""
+    """Return the text with every secret it names or repeats replaced by `***`."""
     for value in _own:
         text = text.replace(value, "***")
     for pattern, replacement in _MASKS:
         text = pattern.sub(replacement, text)
-    return text
+    return _RUN.sub(_masked_run, text) if _starts else text
+
+
+def _masked_run(found: re.Match[str]) -> str:
+    return "***" if found[0][:_START_CHARS] in _starts else found[0]
+
+
+# Line ends, escape sequences, the C1 controls, and what Unicode calls a line end.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def _on_one_line(text: str) -> str:
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class _RequestIdFilter(logging.Filter):
@@ -76,9 +106,10 @@ class TerminalFormatter(logging.Formatter):
         where = f" [{request_id}]" if request_id != "-" else ""
         pairs = "".join(f" {key}={value}" for key, value in fields_of(record).items())
         line = f"{clock} {record.levelname.lower():7}{where} {record.getMessage()}{pairs}"
-        if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return mask(line)
+        told = self.formatException(record.exc_info).splitlines() if record.exc_info else []
+        # Masked before it is escaped: the masks know how JSON writes a secret, not how we do.
+        lines = (_on_one_line(mask(part)) for part in (line, *told))
+        return "\n    ".join(lines)
 
 
 class JsonFormatter(logging.Formatter):
@@ -96,7 +127,8 @@ class JsonFormatter(logging.Formatter):
         line.update({key: _masked(value) for key, value in fields_of(record).items()})
         if record.exc_info:
             line["exception"] = mask(self.formatException(record.exc_info))
-        return mask(json.dumps(line, ensure_ascii=False, default=str))
+        # JSON leaves the C1 controls as they are, and a terminal that shows the file obeys them.
+        return _on_one_line(mask(json.dumps(line, ensure_ascii=False, default=str)))
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:

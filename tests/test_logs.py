@@ -114,3 +114,55 @@ def test_the_level_decides_what_is_written(restored_logging: None, level: str, l
     out = io.StringIO()
     emit(out, level)
     assert len(out.getvalue().splitlines()) == lines
+
+
+FORGERY = "x\n12:00:00 error   forged\r\n\x1b[2J\x9b31m\u2028\x7f"
+
+
+def test_no_text_of_a_client_starts_a_line_or_drives_a_terminal(restored_logging: None) -> None:
+    out = Terminal()
+    logs.setup("info", out)
+    fields = {"path": FORGERY, "model": FORGERY}
+    logging.getLogger("a").info("about %s", FORGERY, extra={"fields": fields})
+    line, end = out.getvalue()[:-1], out.getvalue()[-1]
+    assert end == "\n" and line.isprintable()
+    assert line.count("\\u000a12:00:00 error   forged\\u000d\\u000a\\u001b[2J\\u009b31m") == 3
+
+
+def test_the_lines_of_an_exception_are_indented_on_a_terminal(restored_logging: None) -> None:
+    out = Terminal()
+    logs.setup("info", out)
+    try:
+        raise ValueError(FORGERY)
+    except ValueError:
+        logging.getLogger("a").exception("failed")
+    first, *rest = out.getvalue().splitlines()
+    assert first.endswith("failed") and rest[-1]
+    assert all(line.startswith("    ") and line.isprintable() for line in rest)
+
+
+def test_a_json_line_holds_no_control_character_and_still_says_the_same(
+    restored_logging: None,
+) -> None:
+    out = io.StringIO()
+    logs.setup("info", out)
+    logging.getLogger("a").info("x", extra={"fields": {"path": FORGERY}})
+    assert out.getvalue()[:-1].isprintable()
+    assert json.loads(out.getvalue())["path"] == FORGERY
+
+
+@pytest.fixture
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "_starts", set())
+
+
+@pytest.mark.parametrize("shown", [80, 40, 16])
+def test_a_kept_token_is_hidden_in_the_words_of_others_even_if_they_cut_it(
+    forgetful: None, shown: int
+) -> None:
+    token = "unknown-form-" + "q" * 100
+    logs.keep_token(token, "")
+    line = logs.mask(
+        f"HTTP 400: the token <{token[:shown]}> is not valid for model claude-sonnet-5"
+    )
+    assert line == "HTTP 400: the token <***> is not valid for model claude-sonnet-5"

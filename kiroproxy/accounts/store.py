@@ -22,16 +22,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kiroproxy.accounts.credential import Credential, derived_machine_id, parse
+from kiroproxy.accounts.credential import Credential, Parsed, derived_machine_id, parse
 from kiroproxy.accounts.document import Document, Entry
 from kiroproxy.accounts.fields import is_cut
 from kiroproxy.accounts.file import CredentialFile, Signature
 from kiroproxy.accounts.lock import FileLock
 from kiroproxy.config import Config
 from kiroproxy.errors import ConfigError
+from kiroproxy.logs import keep_token
 from kiroproxy.values import normal_machine_id
 
 log = logging.getLogger(__name__)
+
+SECRET_KEYS = ("accessToken", "refreshToken", "clientSecret", "kiroApiKey", "proxyPassword")
 
 
 class NotSaved(ConfigError):
@@ -138,7 +141,7 @@ class Store:
     def add(self, fields: Mapping[str, Any]) -> Credential:
         """Append a credential. Raises: ConfigError — unusable, known already, or not written."""
         entry: Entry = {key: value for key, value in fields.items() if key != "id"}
-        parsed = parse(entry, self.config, id=0)
+        parsed = self._parse(entry, 0)
         if parsed.faults:
             raise parsed.faults[0]
         entry.setdefault("machineId", parsed.credential.machine_id)
@@ -277,7 +280,7 @@ class Store:
             if not isinstance(value, dict):
                 self.faults.append(document.fault(position, "", "is not an object", "Write { }"))
                 continue
-            parsed = parse(value, self.config, id=value["id"])
+            parsed = self._parse(value, value["id"])
             credential, faults = parsed.credential, list(parsed.faults)
             secret = credential.refresh_token or credential.kiro_api_key
             first = seen.setdefault(secret, credential.id)
@@ -294,11 +297,17 @@ class Store:
         return credentials
 
     def _parsed(self, entry: Entry) -> Credential:
-        return parse(entry, self.config, id=entry["id"]).credential
+        return self._parse(entry, entry["id"]).credential
+
+    def _parse(self, entry: Entry, id: int) -> Parsed:
+        """Read one entry; from then on no log line repeats its secrets."""
+        for key in SECRET_KEYS:
+            keep_token(_text(entry, key))
+        return parse(entry, self.config, id=id)
 
     def _from_environment(self) -> Credential | None:
         key = self.config.kiro_api_key
-        return parse({"kiroApiKey": key}, self.config, id=0).credential if key else None
+        return self._parse({"kiroApiKey": key}, 0).credential if key else None
 
     def _is_whole(self, data: bytes) -> bool:
         try:

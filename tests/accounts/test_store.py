@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from kiroproxy import logs
 from kiroproxy.accounts.store import NotSaved, Store
 from kiroproxy.config import Config
 from kiroproxy.errors import ConfigError
@@ -407,3 +408,14 @@ def test_half_a_write_is_cleared_away(
     leftover.write_text(json.dumps(make_entry(refreshToken=ROTATED))[:-5])
     assert store.load()[0].refresh_token == "r" * 200
     assert not leftover.exists()
+
+
+@pytest.mark.parametrize(
+    "key", ["accessToken", "refreshToken", "clientSecret", "kiroApiKey", "proxyPassword"]
+)
+def test_a_secret_that_was_read_is_shown_by_no_log_line(tmp_path: Path, key: str) -> None:
+    value = f"form-nobody-knows-{key}-" + "s" * 120
+    path = tmp_path / "credentials.json"
+    path.write_text(json.dumps({"authMethod": "idc", key: value}))
+    Store(path, Config()).load()
+    assert value not in logs.mask(f"Kiro said: {value}!")
