@@ -7,7 +7,7 @@ token that nobody has.
 
 Theory of operation, by what is left of the access token:
   advisory window   (10 min, less some jitter)  a flight starts, nobody waits for it
-  mandatory window  (2 min)                     everybody waits for the flight
+  mandatory window  (2 min)                     everybody waits, once a minute if it fails
   forced            Kiro rejected the token     everybody waits, unless it was replaced already
 Both windows shrink with a token known to live shorter. A flight takes the lock, reads the file
 again and adopts a token that somebody else renewed; else it asks the auth service. On
@@ -43,11 +43,16 @@ _ADVISORY_MS: Final = 600_000
 _MANDATORY_MS: Final = 120_000
 # A token somebody else renewed is taken unless it would run out under the request.
 _TOO_SHORT_MS: Final = 10_000
-# After a failed flight in the advisory window; nobody is waiting for it.
+# After a failed flight, while the token lives: every request would wait for the next failure.
 _QUIET_MS: Final = 60_000
+_QUIET_CAP_MS: Final = 300_000
 _LOCK_POLL_S, _LOCK_TIMEOUT_S = 0.05, 75.0  # longer than a holder's call may take
 _RESCUE_S = 30.0  # between tries to write what could not be written
 _CLOSE_S = 20.0
+
+
+def _quiet_ms(told_s: float | None) -> int:
+    return min(max(_QUIET_MS, int((told_s or 0) * 1000)), _QUIET_CAP_MS)
 
 
 def wall_clock_ms() -> int:
@@ -99,7 +104,7 @@ class Refresher:
             left_ms = credential.expires_in_ms(self._now_ms())
             if left_ms <= advisory_ms and left_ms > mandatory_ms:
                 self._renew_in_background(credential)
-            if left_ms > mandatory_ms:
+            if left_ms > mandatory_ms or (left_ms > 0 and self._is_quiet(credential.id)):
                 return credential
         for _ in range(2):  # a flight that others had started may bring the rejected token back
             try:
@@ -136,8 +141,12 @@ class Refresher:
         return self._windows[id]
 
     def _renew_in_background(self, credential: Credential) -> None:
-        if self._quiet_until_ms.get(credential.id, 0) <= self._now_ms():
+        if not self._is_quiet(credential.id):
             self._flight(credential, "")
+
+    def _is_quiet(self, id: int) -> bool:
+        """Say whether a flight failed a moment ago; a token that lives does without another."""
+        return self._quiet_until_ms.get(id, 0) > self._now_ms()
 
     # -- one flight ------------------------------------------------------------------------
 
@@ -160,7 +169,8 @@ class Refresher:
             self._quiet_until_ms.pop(credential.id, None)
             self._on_renewed(task.result())
             return
-        self._quiet_until_ms[credential.id] = self._now_ms() + _QUIET_MS
+        told_s = fault.retry_after_s if isinstance(fault, GatewayError) else None
+        self._quiet_until_ms[credential.id] = self._now_ms() + _quiet_ms(told_s)
         detail = fault.detail if isinstance(fault, GatewayError) else ""
         log.warning("credential %s was not renewed: %s (%s)", credential.name, fault, detail)
 

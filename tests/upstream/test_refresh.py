@@ -36,6 +36,7 @@ class AuthService:
         self.refusals: list[tuple[int, Any]] = []  # answered first, in this order
         self.before_answer: Callable[[], None] = lambda: None
         self.extra: dict[str, Any] = {"expiresIn": 3600}
+        self.headers: dict[str, str] = {}
         self.asked = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
@@ -49,9 +50,9 @@ class AuthService:
             status, value = self.answer(json.loads(body)["refreshToken"])
             self.before_answer()
             sent = json.dumps(value).encode()
-            writer.write(
-                b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n" % (status, len(sent)) + sent
-            )
+            more = "".join(f"{name}: {text}\r\n" for name, text in self.headers.items()).encode()
+            head = b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n" % (status, len(sent))
+            writer.write(head + more + b"\r\n" + sent)
             await writer.drain()
 
     def answer(self, token: str) -> tuple[int, Any]:
@@ -399,6 +400,28 @@ async def test_a_token_that_still_lives_is_used_when_it_cannot_be_renewed(world:
     credential = world.write(MINUTE)
     world.auth.refusals = [(503, {})]
     assert (await world.refresher.fresh(credential)).access_token == "access-0"
+
+
+@pytest.mark.parametrize(("headers", "quiet_ms"), [({}, MINUTE), ({"retry-after": "90"}, 90_000)])
+async def test_an_outage_shortly_before_expiry_is_not_asked_about_at_every_request(
+    world: World, headers: dict[str, str], quiet_ms: int
+) -> None:
+    credential = world.write(2 * MINUTE)
+    world.auth.headers = headers
+    world.auth.refusals = [(503, {})]
+    for _ in range(20):
+        assert (await world.refresher.fresh(credential)).access_token == "access-0"
+    assert len(world.auth.calls) == 1
+    world.now += quiet_ms
+    assert (await world.refresher.fresh(credential)).access_token == "access-1"
+
+
+async def test_an_outage_does_not_keep_an_expired_token_in_use(world: World) -> None:
+    credential = world.write(MINUTE // 2)
+    world.auth.refusals = [(503, {})]
+    await world.refresher.fresh(credential)
+    world.now += MINUTE // 2
+    assert (await world.refresher.fresh(credential)).access_token == "access-1"
 
 
 async def test_a_rejected_token_is_not_used_because_it_cannot_be_renewed(world: World) -> None:
