@@ -2,7 +2,9 @@
 #   apt-get install python3 python3-venv python3-dev gcc make git
 PYTHON ?= python3
 BIN := .venv/bin
-BUILT := .venv/built
+# Built as it is asked for: with KIROPROXY_DEBUG=1, or without.
+BUILT := .venv/built$(if $(KIROPROXY_DEBUG),-debug)
+OTHER := .venv/built$(if $(KIROPROXY_DEBUG),,-debug)
 COMPILED := $(patsubst kiroproxy/%.pyx,kiroproxy.%,$(wildcard kiroproxy/*.pyx))
 FLAGS := $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(if $(WORKERS),--workers $(WORKERS))
 
@@ -17,6 +19,7 @@ build: $(BUILT)
 $(BUILT): pyproject.toml setup.py $(wildcard kiroproxy/*.pyx kiroproxy/*.pxd kiroproxy/*.h)
 	@PYTHON=$(PYTHON) .ci/needs
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@if [ -e $(OTHER) ]; then rm -rf build kiroproxy/_*.c kiroproxy/_*.so $(OTHER); fi
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
