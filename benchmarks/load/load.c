@@ -453,8 +453,8 @@ static void tick(int64_t now) {
 
 static bool is_over(int64_t now) {
     if (now - start_us > (int64_t)(o.limit * 1e6)) return true;
-    if (o.rate > 0)
-        return now - start_us >= (int64_t)(o.seconds * 1e6) && free_n == o.connections;
+    /* Those still queued are sent after the end: they are the ones that waited longest. */
+    if (o.rate > 0) return (double)issued >= o.rate * o.seconds && free_n == o.connections;
     return finished_n == o.connections;
 }
 
