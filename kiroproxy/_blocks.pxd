@@ -35,6 +35,7 @@ cdef class BlockWriter:
     cdef int put_tool(self, str tool_id, str name, bytes arguments) except -1
     cdef int close_block(self) except -1
     cdef bytes taken(self)
+    cdef void clear(self) noexcept
 
     cdef int _begin_delta(self, int kind) except -1
     cdef int _end_delta(self) except -1

@@ -140,10 +140,14 @@ cdef class BlockWriter:
     cdef bytes taken(self):
         """Hand out what was written."""
         cdef bytes out = PyBytes_FromStringAndSize(<const char *>self._out.data, self._out.len)
+        self.clear()
+        return out
+
+    cdef void clear(self) noexcept:
+        """Forget what was written: it has been taken."""
         self._out.len = 0
         if self._out.room > OUT_KEPT_MAX:
             release(&self._out)
-        return out
 
     # -- events ----------------------------------------------------------------------------
 

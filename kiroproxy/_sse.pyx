@@ -17,7 +17,7 @@ Source: Kiro's ChatResponseStream; Anthropic's streaming grammar, as BEHAVIOUR.m
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t
-from libc.string cimport memcmp, strlen
+from libc.string cimport memcmp, memcpy, strlen
 
 from kiroproxy._blocks cimport BlockWriter
 from kiroproxy._codec cimport (
@@ -62,10 +62,6 @@ cdef class Failure:
     is the exception's type, the error code or the fault; message and reason are upstream's words,
     for the log only; expected, actual and offset are set for kind "frame".
     """
-
-    cdef readonly str kind, name, message, reason
-    cdef readonly object retry_after_s
-    cdef readonly object expected, actual, offset
 
     def __cinit__(
         self, str kind, str name="", str message="", *, str reason="",
@@ -154,32 +150,6 @@ cdef class Translator:
     Cost: one copy of the text; one bytes object a call.
     """
 
-    # Identity and policy, for life
-    cdef str _message_id, _model
-    cdef dict _tool_names            # upstream's name → the client's, where they differ
-    cdef bint _split                 # tags mark thinking, until a reasoning event says otherwise
-    # Machinery
-    cdef FrameParser _parser
-    cdef Splitter _splitter
-    cdef BlockWriter _writer
-    cdef Buffer _plain               # decoded text of the running event
-    cdef Carry _text_carry, _thinking_carry
-    # Tool calls by id, in order of arrival
-    cdef dict _tools
-    cdef int _tools_done
-    cdef bint _tool_cut              # one was not complete, or not valid
-    # How it ends
-    cdef bint _witnessed             # one of the events that close a healthy stream came
-    cdef bint _length_exceeded       # upstream ended the answer with an exception that means that
-    cdef bint _over                  # nothing more is taken in
-    cdef str _upstream_stop
-    # Facts
-    cdef readonly Failure failure
-    cdef readonly str stop_reason
-    cdef readonly object context_usage_percent, token_usage
-    cdef readonly double credits
-    cdef readonly str upstream_request_id, conversation_id
-
     def __cinit__(
         self, *, str message_id, str model, bint split_tags, bint drop_thinking, dict tool_names
     ):
@@ -228,7 +198,7 @@ cdef class Translator:
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            self._take_in(<const uint8_t *>view.buf, view.len)
+            self.take_in(<const uint8_t *>view.buf, view.len)
         finally:
             PyBuffer_Release(&view)
         return self._taken()
@@ -284,9 +254,23 @@ cdef class Translator:
         return PING
 
     cdef bytes _taken(self):
+        self._shrink()
+        return self._writer.taken()
+
+    cdef Py_ssize_t waiting(self) noexcept:
+        return self._writer._out.len
+
+    cdef void move_to(self, char *target) noexcept:
+        memcpy(target, self._writer._out.data, self._writer._out.len)
+        self._shrink()
+        self._writer.clear()
+
+    cdef bint is_content(self) noexcept:
+        return self._writer.has_content
+
+    cdef void _shrink(self) noexcept:
         if self._plain.room > PLAIN_KEPT_MAX:
             release(&self._plain)
-        return self._writer.taken()
 
     # -- facts -----------------------------------------------------------------------------
 
@@ -309,7 +293,7 @@ cdef class Translator:
 
     # -- frames ----------------------------------------------------------------------------
 
-    cdef int _take_in(self, const uint8_t *data, Py_ssize_t size) except -1:
+    cdef int take_in(self, const uint8_t *data, Py_ssize_t size) except -1:
         cdef Frame frame
         if self._over:
             return 0
@@ -479,8 +463,9 @@ cdef class Translator:
             self._stop_tool(tool)
         return 0
 
-    cdef int _stop_tool(self, _Tool tool) except -1:
+    cdef int _stop_tool(self, object call) except -1:
         """Write the call if it is complete and valid; never something in its place."""
+        cdef _Tool tool = call
         cdef bytes arguments = tool.stop()
         if arguments is None:
             self._tool_cut = True

@@ -40,20 +40,20 @@ class Answer:
     abort.
     """
 
-    __slots__ = ("_plan", "_translator", "feed", "message_id", "usage_source")
+    __slots__ = ("_plan", "feed", "message_id", "translator", "usage_source")
 
     feed: Callable[[bytes | bytearray | memoryview], bytes]
 
     def __init__(self, plan: StreamPlan, message_id: str) -> None:
         self._plan, self.message_id = plan, message_id
-        self._translator = Translator(
+        self.translator = Translator(
             message_id=message_id,
             model=plan.requested_model,
             split_tags=plan.split_tags,
             drop_thinking=plan.drop_thinking,
             tool_names=plan.tool_names,
         )
-        self.feed = self._translator.feed  # bound here: called once a chunk
+        self.feed = self.translator.feed  # bound here: called once a chunk
         self.usage_source = ""  # "metadata" | "percentage" | "estimate", set by usage()
 
     def restart(self) -> "Answer":
@@ -64,59 +64,59 @@ class Answer:
 
     def start(self, input_tokens: int | None = None) -> bytes:
         """Return message_start and a ping; the plan's estimate unless told otherwise."""
-        return self._translator.start(
+        return self.translator.start(
             self._plan.input_tokens if input_tokens is None else input_tokens
         )
 
     def end(self) -> bytes:
         """Tell that the body ended cleanly; sets `stop_reason`, or `failure`."""
-        return self._translator.end()
+        return self.translator.end()
 
     def finish(self) -> bytes:
         """Return the last two events. Raises: RuntimeError — before end(), or after a failure."""
-        return self._translator.finish(dict(self.usage()))
+        return self.translator.finish(dict(self.usage()))
 
     def abort(self, error_type: str, message: str, request_id: str) -> bytes:
         """Return what was held back, then the error event."""
-        return self._translator.abort(error_type, message, request_id)
+        return self.translator.abort(error_type, message, request_id)
 
     def ping(self) -> bytes:
         """Return a ping."""
-        return self._translator.ping()
+        return self.translator.ping()
 
     # -- facts --
 
     @property
     def has_content(self) -> bool:
         """Whether the client has been given content: no other try may follow."""
-        return self._translator.has_content
+        return self.translator.has_content
 
     @property
     def failure(self) -> Failure | None:
         """Why the stream cannot go on, or None."""
-        return self._translator.failure
+        return self.translator.failure
 
     @property
     def stop_reason(self) -> str:
         """How the answer ended; "" before end()."""
-        return self._translator.stop_reason
+        return self.translator.stop_reason
 
     @property
     def credits(self) -> float:
         """What Kiro charged, in credits; the sum of its metering events."""
-        return self._translator.credits
+        return self.translator.credits
 
     @property
     def upstream_request_id(self) -> str:
         """Kiro's own id for the request, for the log; "" where it told none."""
-        return self._translator.upstream_request_id
+        return self.translator.upstream_request_id
 
     def usage(self) -> dict[str, int]:
         """Return the four counts a client reads.
 
         Units: tokens; input_tokens leaves out what the cache counts hold.
         """
-        reported = _reported(self._translator.token_usage)
+        reported = _reported(self.translator.token_usage)
         output = _whole(reported.get("outputTokens")) or self._estimated_output()
         read = _whole(reported.get("cacheReadInputTokens"))
         written = _whole(reported.get("cacheWriteInputTokens"))
@@ -137,7 +137,7 @@ class Answer:
         }
 
     def _estimated_input(self, output: int) -> int:
-        percent = self._translator.context_usage_percent
+        percent = self.translator.context_usage_percent
         if percent is not None:
             total = round(percent / 100 * self._plan.context_window)
             if total > output:  # else it was rounded away, or the window is not what we think
@@ -147,7 +147,7 @@ class Answer:
         return self._plan.input_tokens
 
     def _estimated_output(self) -> int:
-        done = self._translator
+        done = self.translator
         tokens = estimate_output(done.ascii_chars, done.other_chars, self._plan.requested_model)
         return max(tokens, 1) if done.has_content else tokens
 

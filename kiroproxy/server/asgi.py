@@ -10,8 +10,11 @@ and writes its own refusals. A refused connection is half-closed and drained for
 before it is closed: closing at once on a client that is still writing sends a reset, which
 can overtake the refusal.
 
+It also offers the application, as an extension of the scope, an `Outlet`: the way to write the
+middle of a streamed body straight into the transport, and to hear at once that the client left.
+
 Source: uvicorn.protocols.http.httptools_impl (0.34 to 0.54), whose attributes `cycle`,
-`transport`, `data_received` and `send_400_response` are relied on.
+`transport`, `flow`, `pipeline`, `scope`, `data_received` and `send_400_response` are relied on.
 """
 
 import asyncio
@@ -25,8 +28,10 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from kiroproxy._pump import Outlet
 from kiroproxy.errors import GatewayError, RequestError, RequestTimeout
 from kiroproxy.server.reply import error_body
+from kiroproxy.server.request import OUTLET
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +77,7 @@ class Protocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._limits: Limits = getattr(config, "limits", None) or Limits()
         # Per-connection state
+        self._outlet: Outlet
         self._deadline: asyncio.TimerHandle | None = None
         self._deaf = False  # refused: whatever else arrives is dropped
         # Per-request state
@@ -84,6 +90,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._outlet = Outlet(transport.write)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             # Events are small and each one matters now.
@@ -93,6 +100,15 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         super().connection_lost(exc)
+        self._outlet.close()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._outlet.pause()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._outlet.resume()
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -114,6 +130,8 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        extensions: dict[str, Any] = {OUTLET: self._outlet}
+        self.scope["extensions"] = extensions
         self._in_head = True
         self._headers_bytes = 0
 
@@ -141,6 +159,9 @@ class Protocol(HttpToolsProtocol):
         self._disarm()
         self._in_head = True
         super().on_message_complete()
+        if not self.pipeline:
+            # A long body pauses the reading; whoever does not read on would miss the end.
+            self.flow.resume_reading()
 
     def _unsupported_upgrade_warning(self) -> None:
         # h2c or websocket was offered and is declined by answering in HTTP/1.1. The parser

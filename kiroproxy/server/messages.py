@@ -81,6 +81,7 @@ class Messages:
             ping=answer.ping,
             early_start_s=self._config.early_start_s,
             ping_interval_s=self._config.ping_interval_s,
+            outlet=request.outlet,
         )
         relay = self._relay(request, plan, answer, sink)
         sink.arm()

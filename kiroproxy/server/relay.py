@@ -3,16 +3,18 @@
 Rules of this file: nothing of a failed try reaches the target; no task, timer or lock per
 chunk. The caller owns the response to the client and its errors.
 
-Theory of operation: `exchange.open` gives the next accepted answer. Each chunk of it goes
-through the compiled translator and at once to the target; awaiting the target is the
-back-pressure, for meanwhile nobody asks Kiro's connection for more. A failure before content
-goes to `exchange.failed`, which says whether another try may follow; one timer per try
-limits the time to the first content and is switched off by it.
+Theory of operation: `exchange.open` gives the next accepted answer. Where the target has an
+outlet, a `Pump` takes that answer from Kiro's socket to the client's, and this task sleeps until
+its end. Elsewhere each chunk goes through the same translator and is awaited into the target,
+which is the back-pressure, for meanwhile nobody asks Kiro's connection for more. A failure
+before content goes to `exchange.failed`, which says whether another try may follow; one timer
+per try limits the time to the first content and is switched off by it.
 """
 
 import asyncio
 from typing import Protocol
 
+from kiroproxy._pump import Outlet, Pump
 from kiroproxy.config import Config
 from kiroproxy.errors import GatewayError, UpstreamError, UpstreamTimeout
 from kiroproxy.protocol.request import Plan
@@ -28,6 +30,10 @@ from kiroproxy.upstream.faults import classify_failure
 class Target(Protocol):
     """Where events go while an answer runs."""
 
+    @property
+    def outlet(self) -> Outlet | None:
+        """The way past `write`, once started; None where there is none."""
+
     async def start(self) -> None:
         """Kiro accepted the request: the response may start."""
 
@@ -37,6 +43,8 @@ class Target(Protocol):
 
 class Folding:
     """Collects the events of a whole answer into one message."""
+
+    outlet = None
 
     def __init__(self, opening: bytes) -> None:
         self._fold = Fold()
@@ -132,6 +140,21 @@ class Relay:
             return fault
 
     async def _translate(self, response: Response, limit: asyncio.Timeout) -> UpstreamError | None:
+        answer, outlet = self._answer, self._target.outlet
+        if outlet is None:
+            await self._copy(response, limit)
+        else:
+            pump = Pump(answer.translator, outlet, lambda: limit.reschedule(None))
+            try:
+                await response.pour(pump)
+            finally:
+                pump.close()
+        if answer.failure is None:
+            self._held = answer.end()
+        return None if answer.failure is None else classify_failure(answer.failure)
+
+    async def _copy(self, response: Response, limit: asyncio.Timeout) -> None:
+        """Pass chunks on one by one until the answer ends or fails."""
         answer, target = self._answer, self._target
         waiting = True
         while data := await response.chunk():
@@ -142,9 +165,7 @@ class Relay:
             if events:
                 await target.write(events)
             if answer.failure is not None:
-                return classify_failure(answer.failure)
-        self._held = answer.end()
-        return None if answer.failure is None else classify_failure(answer.failure)
+                return
 
     def _last_events(self) -> bytes:
         answer, record = self._answer, self._record

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
+from kiroproxy._pump import Outlet
 from kiroproxy.errors import (
     GatewayError,
     PayloadTooLarge,
@@ -21,6 +22,9 @@ from kiroproxy.errors import (
     RequestTimeout,
     UnsupportedMedia,
 )
+
+# Our protocol's own extension of the ASGI scope; on other servers it is not there.
+OUTLET = "kiroproxy.outlet"
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -61,7 +65,10 @@ class Record:
 class Request:
     """A parsed request head and the way to its body."""
 
-    __slots__ = ("_receive", "headers", "id", "method", "path", "query", "record", "started_s")
+    __slots__ = (
+        *("_receive", "headers", "id", "method", "outlet", "path", "query", "record"),
+        "started_s",
+    )
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.id = f"req_{os.urandom(12).hex()}"
@@ -72,6 +79,7 @@ class Request:
         for name, value in scope["headers"]:  # ASGI gives names in lower case
             known = self.headers.get(name)
             self.headers[name] = value if known is None else known + b", " + value
+        self.outlet: Outlet | None = scope.get("extensions", {}).get(OUTLET)
         self.record = Record()
         self.started_s = time.monotonic()
         self._receive = receive

@@ -4,16 +4,18 @@ Rules of this file: one writer at a time; pings only when nothing was written fo
 interval; nothing here creates a task or a timer per chunk.
 
 Theory of operation: one timer per stream is re-armed when it fires, not when bytes pass (a
-write only notes the time). When it fires in a quiet moment it spawns the task that writes
-the early start or a ping; the relaying task waits for that one before it writes itself.
-`Watch` is the one task per request that waits for the disconnect message: `send` is silent
-after a client has left, so nothing else would notice.
+write only notes the time). When it fires in a quiet moment it writes a ping into the server's
+outlet; where there is none, and for the early start, it spawns a task that does so through
+`send`, and the relaying task waits for that one before it writes itself. `send` is silent after
+a client has left: `Watch` hears of it from the outlet, or from a task that waits for the
+disconnect message.
 """
 
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
 
+from kiroproxy._pump import Outlet
 from kiroproxy.server.request import ClientGone, Request, Send
 
 STREAM_HEADERS = (
@@ -27,6 +29,7 @@ class Sink:
     """Where the SSE of one answer goes.
 
     Order: arm() → start()/write() in any number → finish() or nothing; close() always.
+    Between start() and finish() the outlet may be written to as well.
     Units: early_start_s and ping_interval_s in seconds.
     """
 
@@ -42,6 +45,7 @@ class Sink:
         "_send",
         "_timer",
         "_writing",
+        "outlet",
         "started",
     )
 
@@ -54,8 +58,10 @@ class Sink:
         *,
         early_start_s: float,
         ping_interval_s: float,
+        outlet: Outlet | None = None,
     ) -> None:
         self._send = send
+        self.outlet = outlet
         self._request_id = request_id
         self._opening, self._ping = opening, ping
         self._early_start_s, self._ping_interval_s = early_start_s, ping_interval_s
@@ -123,14 +129,20 @@ class Sink:
         self._last_s = self._loop.time()
 
     def _beat(self) -> None:
-        quiet_s = self._loop.time() - self._last_s
+        now, outlet = self._loop.time(), self.outlet
         due_s = self._ping_interval_s if self.started else self._early_start_s
-        # A writer that waits in send() has a slow client, not a quiet upstream.
-        if self._writing or quiet_s < due_s:
-            wait_s = due_s if self._writing else due_s - quiet_s
+        last_s, is_slow = self._last_s, self._writing
+        if outlet is not None:
+            last_s, is_slow = max(last_s, outlet.wrote_at), is_slow or outlet.paused
+        # A writer that waits has a slow client, not a quiet upstream.
+        wait_s = due_s if is_slow else last_s + due_s - now
+        if wait_s > 0:
             self._timer = self._loop.call_later(wait_s, self._beat)
-            return
-        self._pulse = self._loop.create_task(self._write_pulse())
+        elif self.started and outlet is not None:
+            outlet.write(self._ping(), now)
+            self._timer = self._loop.call_later(self._ping_interval_s, self._beat)
+        else:
+            self._pulse = self._loop.create_task(self._write_pulse())
 
     async def _write_pulse(self) -> None:
         await self._guarded(self._ping() if self.started else b"", more=True)
@@ -144,10 +156,12 @@ class Watch:
     Raises: ClientGone — out of the block, in whatever phase the request was.
     """
 
-    __slots__ = ("_request", "_served", "_task", "gone", "over")
+    __slots__ = ("_outlet", "_request", "_served", "_task", "gone", "over")
 
     def __init__(self, request: Request) -> None:
         self._request = request
+        self._outlet = request.outlet
+        self._task: asyncio.Task[None] | None = None
         self.gone = False
         self.over = False  # the answer is complete: a disconnect is no news any more
 
@@ -155,7 +169,12 @@ class Watch:
         served = asyncio.current_task()
         assert served is not None, "an ASGI application runs in a task"
         self._served = served
-        self._task = asyncio.create_task(self._wait())
+        if self._outlet is None:
+            self._task = asyncio.create_task(self._wait())
+        elif self._outlet.closed:
+            self._leave()
+        else:
+            self._outlet.watch(self._leave)
         return self
 
     async def __aexit__(
@@ -164,8 +183,11 @@ class Watch:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._task.cancel()
-        await asyncio.wait({self._task})
+        if self._outlet is not None:
+            self._outlet.watch(None)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
         if self.gone and kind is not None and issubclass(kind, asyncio.CancelledError):
             self._served.uncancel()
             raise ClientGone from error
@@ -173,6 +195,9 @@ class Watch:
     async def _wait(self) -> None:
         while (await self._request.receive())["type"] != "http.disconnect":
             pass  # uvicorn repeats an empty last body part when it is woken for other reasons
+        self._leave()
+
+    def _leave(self) -> None:
         if not self.over:
             self.gone = True
             self._served.cancel()

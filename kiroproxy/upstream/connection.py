@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
+from kiroproxy._wire import Consumer
 from kiroproxy.config import Config
 from kiroproxy.errors import ConnectionLost, InternalError, ProtocolViolation
 from kiroproxy.upstream import tls
@@ -50,6 +51,18 @@ class Response:
         if not data:
             self.close()
         return data
+
+    async def pour(self, consumer: Consumer) -> None:
+        """Give the rest of the body to a consumer, from the socket's buffer and at once.
+
+        Shape: returns at the body's clean end, or earlier when the consumer is done.
+        Raises: as chunk(); what the consumer raises.
+        """
+        if self._connection is None:
+            return
+        await self._connection.pour(consumer)
+        if self._connection is not None and self._connection.is_reusable:
+            self.close()
 
     async def read(self, limit: int = 1024 * 1024) -> bytes:
         """Return the whole rest of the body.

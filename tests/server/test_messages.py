@@ -1,6 +1,7 @@
 """POST /v1/messages from end to end: client, gateway, and the simulator as Kiro."""
 
 import asyncio
+import functools
 import json
 import logging
 from typing import Any
@@ -38,6 +39,14 @@ SEARCH = {
     ],
 }
 BROKEN = refuse(500, "InternalServerException", "account 1234 is on fire")
+
+
+@pytest.fixture(params=["outlet", "send"])
+def run_gateway(run_gateway: Any, request: Any) -> Any:
+    """Run each test under our protocol, and under uvicorn's own, which has no outlet to offer."""
+    if request.param == "outlet":
+        return run_gateway
+    return functools.partial(run_gateway, uvicorn_options={"http": "httptools"})
 
 
 def names(events: list[Any]) -> list[str]:
@@ -83,6 +92,22 @@ async def test_a_stream_has_the_events_of_the_api_in_their_order(run_gateway: An
     assert names(events)[-3:] == ["content_block_stop", "message_delta", "message_stop"]
     assert events[0][1]["message"]["model"] == BODY["model"]
     assert events[-2][1]["usage"]["output_tokens"] > 0
+
+
+async def test_both_ways_to_the_client_carry_the_same_bytes(
+    run_gateway: Any, monkeypatch: Any
+) -> None:
+    script = answer(Reasoning("thinking"), "Hello 👋 ", "there", Tool("f", '{"city": "Ulm"}'))
+    gateway = await run_gateway(script, script, script)
+    monkeypatch.setattr("kiroproxy.server.messages.new_message_id", lambda: "msg_1")
+    through_outlet = await gateway.ask(stream=True)
+    monkeypatch.setattr("kiroproxy.server.asgi.OUTLET", "nobody.looks.for.this")
+    through_send = await gateway.ask(stream=True)
+    assert through_outlet.content == through_send.content
+    assert through_outlet.headers.items() - through_send.headers.items() <= {
+        ("request-id", through_outlet.headers["request-id"]),
+        ("date", through_outlet.headers["date"]),
+    }
 
 
 async def test_stream_and_whole_say_the_same(run_gateway: Any) -> None:
@@ -344,6 +369,18 @@ async def test_leaving_in_the_middle_ends_the_request_to_kiro(
     await assert_left(gateway, writer, caplog)
     await request.finished.wait()
     assert request.outcome == "left"
+
+
+async def test_leaving_behind_a_long_request_ends_the_request_to_kiro(
+    run_gateway: Any, caplog: Any
+) -> None:
+    gateway = await run_gateway(Script((Silence(),)))
+    caplog.set_level(logging.INFO, "kiroproxy.server")
+    long = [{"role": "user", "content": "a" * 400_000}]  # the server stops reading in between
+    _, writer = await open_stream(gateway, messages=long)
+    request = await gateway.sim.wait_for(1)
+    await assert_left(gateway, writer, caplog)
+    await request.finished.wait()
 
 
 async def test_leaving_while_connecting_ends_it(run_gateway: Any, caplog: Any) -> None:

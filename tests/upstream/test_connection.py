@@ -9,6 +9,9 @@ from dataclasses import replace
 
 import pytest
 
+from kiroproxy._pump import Outlet, Pump
+from kiroproxy._sse import Translator
+from kiroproxy._wire import Consumer
 from kiroproxy.config import Config
 from kiroproxy.errors import (
     ConnectFailed,
@@ -17,6 +20,7 @@ from kiroproxy.errors import (
     ProtocolViolation,
     UpstreamTimeout,
 )
+from kiroproxy.simulator.frames import event
 from kiroproxy.upstream.connection import ConnectionPool, Response
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -131,6 +135,88 @@ async def test_header_value_with_a_line_break_is_refused(serve, connections):
     with pytest.raises(InternalError):
         await connections().request("POST", peer.url, [(b"a", b"b\r\nc: d")], b"")
     assert peer.accepted == 0
+
+
+# -- pouring ---------------------------------------------------------------------------------
+
+
+class Client:
+    """What a pump writes to."""
+
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+        self.outlet = Outlet(self.writes.append)
+
+    def pump(self) -> Pump:
+        translator = Translator(
+            message_id="m", model="m", split_tags=False, drop_thinking=False, tool_names={}
+        )
+        return Pump(translator, self.outlet, None)
+
+
+def chunk(content: str) -> bytes:
+    frame = event("assistantResponseEvent", {"content": content})
+    return b"%x\r\n%b\r\n" % (len(frame), frame)
+
+
+async def test_poured_answer_leaves_its_connection_for_the_next(serve, connections):
+    peer = await serve(answering(CHUNKED + chunk("a") + chunk("b") + b"0\r\n\r\n"))
+    pool = connections()
+    for _ in range(3):
+        client, response = Client(), await post(pool, peer)
+        await response.pour(client.pump())
+        response.close()
+        assert b'"a"' in client.writes[0] and b'"b"' in client.writes[-1]
+    assert (peer.accepted, pool.idle_count) == (1, 1)
+
+
+async def test_poured_answer_that_is_cut_gives_what_came_and_then_raises(serve, connections):
+    peer = await serve(answering(CHUNKED + chunk("a"), then_close=True))
+    client, response = Client(), await post(connections(), peer)
+    with pytest.raises(ConnectionLost):
+        await response.pour(client.pump())
+    assert b'"a"' in client.writes[0]
+
+
+async def test_silence_in_a_poured_answer_breaks_the_idle_limit(serve, connections):
+    peer = await serve(answering(CHUNKED + chunk("a")))
+    response = await post(connections(idle_timeout_s=0.05), peer)
+    with pytest.raises(UpstreamTimeout) as caught:
+        await response.pour(Client().pump())
+    assert caught.value.setting == "idleTimeout"
+
+
+async def test_what_a_consumer_raises_comes_out_of_the_pouring(serve, connections):
+    go_on = asyncio.Event()
+
+    async def script(peer, reader, writer) -> None:
+        await peer.request(reader)
+        writer.write(CHUNKED)
+        await go_on.wait()
+        writer.write(b"1\r\na\r\n")
+        await reader.read()
+
+    pool = connections()
+    response = await post(pool, await serve(script))
+    pouring = asyncio.create_task(response.pour(Consumer()))  # which cannot consume
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(NotImplementedError):
+        await pouring
+    response.close()
+    await until(lambda: pool.open_count == 0)
+
+
+async def test_cancelled_pouring_closes_the_socket(serve, connections):
+    peer, pool = await serve(answering(CHUNKED + chunk("a"))), connections()
+    client, response = Client(), await post(pool, peer)
+    pouring = asyncio.create_task(response.pour(client.pump()))
+    await until(lambda: client.writes)
+    pouring.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await pouring
+    response.close()
+    await until(lambda: pool.open_count == 0 and peer.open == 0)
 
 
 # -- reuse -----------------------------------------------------------------------------------
@@ -524,7 +610,7 @@ async def test_slow_reader_stops_the_peer_and_loses_nothing(serve, connections, 
         seen = sent
         await asyncio.sleep(0.005)
     assert sent < total // 2
-    assert max(c._queued_bytes for c in pool._open) < 1024 * 1024
+    assert max(c.queued_bytes for c in pool._open) < 1024 * 1024
     count = len(first)
     while piece := await response.chunk():
         assert piece[0] == count // 65536 % 256

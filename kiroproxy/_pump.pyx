@@ -1,0 +1,140 @@
+"""From Kiro's socket to the client's in one call: frames → events → SSE → one write a read.
+
+Rules of this file: no task is woken and no Python object is made for an event; the one object
+a read costs is what is written. Writes happen only between a response's start and its end,
+which the server sends itself, so its own account of the response stays true.
+
+Theory of operation. `Pump` sits on Kiro's connection and drives the translator; `Outlet` stands
+for the client's transport and frames what goes out as one HTTP chunk. A client whose buffer is
+full pauses the outlet, that makes the pump full, and the connection stops reading; the other
+way round when it has drained. Nothing is held here, so nothing can pile up here.
+
+Source: RFC 9112 §7.1 for the chunk; the server's protocol class for when to pause.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint8_t
+from libc.stdio cimport snprintf
+from libc.string cimport memcpy
+
+from kiroproxy._sse cimport Translator
+from kiroproxy._wire cimport Consumer
+
+cdef enum:
+    CHUNK_HEAD_MAX = 24  # sixteen digits, CR LF, and snprintf's NUL
+
+
+cdef class Outlet:
+    """The writing half of a client's connection, past the server's send().
+
+    Order: pause, resume and close are the transport's callbacks, handed on by the server.
+    """
+
+    cdef object _write           # the transport's
+    cdef object _on_close        # whom a lost client concerns
+    cdef Pump _pump              # who feels a full buffer
+    cdef readonly bint paused    # the client's buffer is above its high-water mark
+    cdef readonly bint closed    # the client is gone
+    cdef readonly double wrote_at  # in the loop's seconds
+
+    def __cinit__(self, write):
+        self._write = write
+
+    def write(self, bytes events, double now) -> None:
+        """Write whole events as one chunk of the body."""
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(events)
+        cdef bytes chunk = _framed(size)
+        memcpy(_inside(chunk, size), PyBytes_AS_STRING(events), size)
+        self.put(chunk, now)
+
+    def pause(self) -> None:
+        """Note that the client reads more slowly than we write."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Note that the client has caught up."""
+        self.paused = False
+        if self._pump is not None:
+            self._pump.go_on()
+
+    def watch(self, on_close) -> None:
+        """Have a function called when the client leaves; None ends that."""
+        self._on_close = on_close
+
+    def close(self) -> None:
+        """Note that the client has left."""
+        self.closed = True
+        self._write = None
+        on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            on_close()
+
+    cdef int put(self, bytes chunk, double now) except -1:
+        if self._write is None:
+            return 0  # whoever serves the client is being told
+        self.wrote_at = now
+        try:
+            self._write(chunk)
+        except RuntimeError:  # uvloop's word for a transport that is closing; close() follows
+            self._write = None
+        return 0
+
+
+cdef class Pump(Consumer):
+    """Puts one answer of Kiro's through a translator and writes what comes out.
+
+    Shape: done once the translator failed; what was complete before that is written.
+    Order: attach it to a connection; close() afterwards.
+    Cost: one bytes object and one copy of the events a read.
+    """
+
+    cdef Translator _translator
+    cdef Outlet _outlet
+    cdef object _on_content      # called once, at the first content; None when it has been
+
+    def __cinit__(self, Translator translator not None, Outlet outlet not None, on_content):
+        self._translator, self._outlet, self._on_content = translator, outlet, on_content
+        outlet._pump = self
+
+    def close(self) -> None:
+        """Let go of the client."""
+        if self._outlet._pump is self:
+            self._outlet._pump = None
+
+    cdef int consume(self, const uint8_t *data, Py_ssize_t size) except -1:
+        return self._translator.take_in(data, size)
+
+    cdef int flush(self, double now) except -1:
+        cdef Py_ssize_t size = self._translator.waiting()
+        cdef bytes chunk
+        if size:
+            chunk = _framed(size)
+            self._translator.move_to(_inside(chunk, size))
+            self._outlet.put(chunk, now)
+        if self._on_content is not None and self._translator.is_content():
+            on_content, self._on_content = self._on_content, None
+            on_content()
+        self.is_done = self._translator.failure is not None
+        self.is_full = self._outlet.paused
+        return 0
+
+    cdef int go_on(self) except -1:
+        self.is_full = False
+        if self.source is not None:
+            self.source.settle()
+        return 0
+
+
+cdef bytes _framed(Py_ssize_t size):
+    """Return a chunk of the chunked coding whose inside is not written yet."""
+    cdef char head[CHUNK_HEAD_MAX]
+    cdef int digits = snprintf(head, CHUNK_HEAD_MAX, b"%zx\r\n", size)
+    cdef bytes chunk = PyBytes_FromStringAndSize(NULL, digits + size + 2)
+    memcpy(PyBytes_AS_STRING(chunk), head, digits)
+    memcpy(PyBytes_AS_STRING(chunk) + digits + size, b"\r\n", 2)
+    return chunk
+
+
+cdef char *_inside(bytes chunk, Py_ssize_t size):
+    """Return where the `size` bytes of a chunk's inside begin; only its maker may write there."""
+    return PyBytes_AS_STRING(chunk) + PyBytes_GET_SIZE(chunk) - 2 - size

@@ -1,0 +1,73 @@
+# The translator, for the compiled module that drives it from the socket.
+from libc.stdint cimport uint8_t
+
+from kiroproxy._blocks cimport BlockWriter
+from kiroproxy._codec cimport Frame, FrameParser, Slice
+from kiroproxy._payload cimport Payload
+from kiroproxy._text cimport Buffer, Carry, Literal
+from kiroproxy._thinking cimport Splitter
+
+
+cdef class Failure:
+    cdef readonly str kind, name, message, reason
+    cdef readonly object retry_after_s
+    cdef readonly object expected, actual, offset
+
+
+cdef class Translator:
+    # Identity and policy, for life
+    cdef str _message_id, _model
+    cdef dict _tool_names            # upstream's name → the client's, where they differ
+    cdef bint _split                 # tags mark thinking, until a reasoning event says otherwise
+    # Machinery
+    cdef FrameParser _parser
+    cdef Splitter _splitter
+    cdef BlockWriter _writer
+    cdef Buffer _plain               # decoded text of the running event
+    cdef Carry _text_carry, _thinking_carry
+    # Tool calls by id, in order of arrival
+    cdef dict _tools
+    cdef int _tools_done
+    cdef bint _tool_cut              # one was not complete, or not valid
+    # How it ends
+    cdef bint _witnessed             # one of the events that close a healthy stream came
+    cdef bint _length_exceeded       # upstream ended the answer with an exception that means that
+    cdef bint _over                  # nothing more is taken in
+    cdef str _upstream_stop
+    # Facts
+    cdef readonly Failure failure
+    cdef readonly str stop_reason
+    cdef readonly object context_usage_percent, token_usage
+    cdef readonly double credits
+    cdef readonly str upstream_request_id, conversation_id
+
+    cdef int take_in(self, const uint8_t *data, Py_ssize_t size) except -1
+    # feed() without its objects: the events wait inside.
+    cdef Py_ssize_t waiting(self) noexcept
+    # Bytes of complete events that wait to be taken.
+    cdef void move_to(self, char *target) noexcept
+    # Copy them to a place that has room for waiting() bytes, and forget them.
+    cdef bint is_content(self) noexcept
+    # has_content, for compiled callers.
+
+    cdef bytes _taken(self)
+    cdef void _shrink(self) noexcept
+    cdef int _on_event(self, Frame *frame) except -1
+    cdef int _on_exception(self, Frame *frame) except -1
+    cdef int _fail(self, Failure failure) except -1
+    cdef int _on_assistant_response(self, Slice payload) except -1
+    cdef bint _splice(self, Literal *literal) except -1
+    cdef int _put_text(self) except -1
+    cdef int _put_segments(self) except -1
+    cdef int _drain_splitter(self) except -1
+    cdef int _finish_text(self) except -1
+    cdef int _on_reasoning_content(self, Slice payload) except -1
+    cdef int _stop_splitting(self) except -1
+    cdef int _on_tool_use(self, Payload event) except -1
+    cdef int _stop_tool(self, object tool) except -1
+    cdef int _on_metadata(self, Payload event) except -1
+    cdef int _on_context_usage(self, Payload event) except -1
+    cdef int _keep_percentage(self, object percent) except -1
+    cdef int _on_metering(self, Payload event) except -1
+    cdef int _on_message_metadata(self, Payload event) except -1
+    cdef str _judge(self)
