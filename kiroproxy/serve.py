@@ -119,7 +119,13 @@ def worker(config: Config) -> App:
     """Build one worker's application, in its own process."""
     logs.setup(config.log_level)
     logs.keep_secret(*config.secrets)
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     return create(config)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    # Our protocol says the same as "refused", with the id that the client was told.
+    return record.msg != "Invalid HTTP request received."
 
 
 def server_config(config: Config, factory: Callable[[], App]) -> ServerConfig:

@@ -198,6 +198,21 @@ def until(condition: Any, limit_s: float = 20) -> None:
         time.sleep(0.05)
 
 
+def test_a_request_that_is_not_http_is_one_line_with_the_id_the_client_got(tmp_path: Path) -> None:
+    write_files(tmp_path, upstream=NOWHERE)
+    with process("--port", "0", cwd=tmp_path) as running:
+        port = int(printed(running, ADDRESS).rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GARBAGE\r\n\r\n")
+            answer = b"".join(iter(lambda: client.recv(4096), b""))
+        assert stop(running) == 0
+        assert running.stderr is not None
+        lines = [json.loads(line) for line in running.stderr]
+    (refused,) = [line for line in lines if line["message"] == "refused"]
+    assert refused["request_id"].encode() in answer
+    assert not [line for line in lines if line["logger"].startswith("uvicorn")]
+
+
 # -- the demo ----------------------------------------------------------------------------------
 
 
