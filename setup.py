@@ -6,7 +6,18 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
 
-MODULES = ("_codec", "_text", "_payload", "_thinking", "_blocks", "_sse", "_wire", "_pump")
+MODULES = (
+    "_codec",
+    "_text",
+    "_payload",
+    "_thinking",
+    "_blocks",
+    "_sse",
+    "_wire",
+    "_pump",
+    "_ring",
+    "_roster",
+)
 DEBUG = bool(os.environ.get("KIROPROXY_DEBUG"))
 
 
