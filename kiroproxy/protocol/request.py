@@ -116,6 +116,13 @@ def _parse_leniently(raw: bytes, refusal: orjson.JSONDecodeError) -> Any:
     try:
         text = raw.decode("utf-8-sig")
         return well_formed(_LENIENT.decode(text))
+    except UnicodeDecodeError as found:  # orjson places it at the body's first byte
+        at = found.start
+        line, column = raw.count(b"\n", 0, at) + 1, at - raw.rfind(b"\n", 0, at)
+        raise RequestError(
+            "The request body is not valid JSON: it is not UTF-8 "
+            f"({raw[at]:#04x}): line {line} column {column}"
+        ) from refusal
     except (ValueError, RecursionError):
         raise fault from refusal
 

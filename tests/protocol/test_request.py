@@ -500,3 +500,8 @@ def test_nonsense_anywhere_is_never_more_than_a_refusal(member, nonsense, messag
         plan_of(body).body(None)
     except RequestError as refusal:
         assert refusal.message
+
+
+def test_a_byte_that_is_not_utf8_is_named_with_its_place() -> None:
+    with pytest.raises(RequestError, match=r"not UTF-8 \(0xff\): line 2 column 11"):
+        parse_body(b'{\n"model": "\xff"}')
