@@ -70,7 +70,7 @@ def refuse_if_impossible() -> None:
 def measure(options: argparse.Namespace, folder: Path) -> None:
     # The client inherits this; what measures must not run on the gateway's CPU.
     os.sched_setaffinity(0, {LOAD_CPU})
-    os.nice(options.nice)
+    set_priority(options.nice)
     started = time.monotonic()
     rivals = tuple(read_rival(path) for path in options.rival)
 
@@ -89,6 +89,17 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
     found |= bench.ask(asked, options.stand_in_port)
     for name, runs in found.items():
         store(name, {"best_loop_s": watch.best_loop_s, "runs": runs})
+
+
+def set_priority(nice: int) -> None:
+    """Set the priority of this process and all it starts.
+
+    With autogroups a nice value counts only within a session; the session has one of its own.
+    """
+    group = Path("/proc/self/autogroup")
+    os.nice(nice)
+    if nice and group.exists():
+        group.write_text(str(nice))
 
 
 def store(name: str, content: dict[str, Any]) -> None:

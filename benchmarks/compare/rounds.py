@@ -158,4 +158,4 @@ def _settle(stand_in: StandIn) -> int:
 
 
 def _cpu(found: dict[str, Any]) -> float:
-    return float(found["user_s"]) + float(found["system_s"])
+    return float(found["cpu_s"])

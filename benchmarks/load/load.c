@@ -510,8 +510,7 @@ static void print_text(const char *name, const char *text) {
 
 static void report(void) {
     double seconds = (double)(window_us[1] - window_us[0]) / 1e6;
-    double own = own_after - own_before, cpu_s = after.user_s + after.system_s
-                 - before.user_s - before.system_s;
+    double own = own_after - own_before, cpu_s = after.cpu_s - before.cpu_s;
     bool bound = own > 0.85 * seconds || percentile(&start_late, 99) > 10000
                  || percentile(&turn, 99.9) > 20000;
     printf("{\n  \"connections\": %d, \"rate\": %g, \"ask\": \"%s\",\n", o.connections, o.rate,
@@ -537,7 +536,7 @@ static void report(void) {
     print_histogram("latency_us", &latency);
     print_histogram("gap_us", &gap);
     print_histogram("answer_us", &whole);
-    printf("  \"gateway\": {\"cpu_s\": %.3f, \"user_s\": %.3f, \"system_s\": %.3f, "
+    printf("  \"gateway\": {\"cpu_s\": %.6f, \"user_s\": %.3f, \"system_s\": %.3f, "
            "\"cpu_us_per_event\": %.3f, \"cpu_us_per_answer\": %.2f, \"rss_kib\": %ld, "
            "\"pss_kib\": %ld, \"rss_before_kib\": %ld, \"pss_before_kib\": %ld, "
            "\"processes\": %ld, \"threads\": %ld},\n", cpu_s, after.user_s - before.user_s,
@@ -566,8 +565,8 @@ static int usage(int count, char **pids) {
     tree_grow(&t);
     tree_cpu(&t, &u);
     tree_memory(&t, &u);
-    printf("{\"user_s\": %.2f, \"system_s\": %.2f, \"rss_kib\": %ld, \"pss_kib\": %ld, "
-           "\"processes\": %ld, \"threads\": %ld}\n", u.user_s, u.system_s, u.rss_kib, u.pss_kib,
+    printf("{\"cpu_s\": %.6f, \"user_s\": %.2f, \"system_s\": %.2f, \"rss_kib\": %ld, \"pss_kib\": %ld, "
+           "\"processes\": %ld, \"threads\": %ld}\n", u.cpu_s, u.user_s, u.system_s, u.rss_kib, u.pss_kib,
            u.processes, u.threads);
     return u.processes ? 0 : 1;
 }
