@@ -30,9 +30,10 @@ everything is on 127.0.0.1. Gateways run in turn, in an order that changes from 
 * **httpx+Starlette** passes them on in plain Python: what a Python gateway costs before it
   translates anything.
 
-CPU is user and system time of the gateway's process tree, to the nanosecond. Latency counts from the time at which
-an event was due, so waiting is never left out. **Only ratios within one round are conclusions**
-(median [lowest–highest] over rounds); absolute numbers belong to the machine they came from.
+CPU is user and system time of the gateway's process tree, as the scheduler counts it. Latency
+counts from the time at which an event was due, so waiting is never left out. **Only ratios within
+one round are conclusions** (median [lowest–highest] over rounds); absolute numbers belong to the
+machine they came from.
 A round is dropped when the machine was not quiet: a fixed loop took more than 1.3 times its best,
 CPU time was stolen, or other processes were busy. Where too few rounds are left, or they
 disagree, there is no conclusion and the line says so.
