@@ -1,12 +1,13 @@
 """The choice of a credential for each try, and what its outcome means for the next choice.
 
-Rules of this file: one event loop, so no locks; no clock, no I/O, no randomness: `now_ms` is an
-argument. All live state is in `Slot`; what a fault leads to is the table there.
+Rules of this file: no clock, no I/O, no randomness: `now_ms` is an argument. All live state is
+in the ring, which every worker shares; what is kept here is what the credentials file says.
 
-Theory of operation. `acquire` takes the least used of the best class: in `priority` mode a
-class is a priority, in `balanced` mode there is one class. Within it: fewest requests in
-flight, then longest not chosen, then smallest id. Never "fewest successes": a credential that
-fails would win every choice.
+Theory of operation. `acquire` takes the best of the best class: in `priority` mode a class is a
+priority, in `balanced` mode there is one class. Within it: the one a conversation always goes
+to, if it says which conversation it is; else fewest requests in flight, then longest not
+chosen, then smallest id. Never "fewest successes": a credential that fails would win every
+choice. A credential at its limit of requests, in flight or a minute, is not asked.
 
 Source: BEHAVIOUR.md, "Retries inside the gateway".
 """
@@ -14,9 +15,15 @@ Source: BEHAVIOUR.md, "Retries inside the gateway".
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from kiroproxy._ring import Ring, RingFull
+from kiroproxy._roster import Roster
 from kiroproxy.accounts.credential import Credential
-from kiroproxy.accounts.slot import Slot
-from kiroproxy.errors import GatewayError, NoCredential, QuotaExhausted, Throttled
+from kiroproxy.accounts.page import private_ring
+from kiroproxy.accounts.slot import PROBE_AFTER_MS, PROBED, REASONS, REMOVED, Slot
+from kiroproxy.errors import ConfigError, GatewayError, NoCredential, QuotaExhausted, Throttled
+
+# A request ends, or a minute moves on: sooner than that is a guess.
+_BUSY_S = 1.0
 
 
 class Lease:
@@ -28,9 +35,6 @@ class Lease:
         self.slot = slot
         self._is_probe = is_probe
         self._released = False
-        slot.in_flight += 1
-        if is_probe:
-            slot.is_probing = True
 
     @property
     def credential(self) -> Credential:
@@ -39,12 +43,9 @@ class Lease:
 
     def release(self) -> None:
         """Give it back; the second time does nothing."""
-        if self._released:
-            return
-        self._released = True
-        self.slot.in_flight -= 1
-        if self._is_probe:
-            self.slot.is_probing = False
+        if not self._released:
+            self._released = True
+            self.slot.ring.release(self.slot.index, self._is_probe)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,34 +65,42 @@ class View:
 
 
 class Pool:
-    """All credentials with their live state."""
+    """All credentials with their live state.
 
-    def __init__(self, credentials: Iterable[Credential], mode: str = "priority") -> None:
+    Shape: `ring` is the page that the workers share; without one, a page of this pool alone.
+    Raises: ConfigError — more credentials than a page has slots; also in `sync`.
+    """
+
+    def __init__(
+        self,
+        credentials: Iterable[Credential],
+        mode: str = "priority",
+        ring: Ring | None = None,
+    ) -> None:
         self.mode = mode  # "priority" or "balanced"; may be changed at any time
-        self._slots: dict[int, Slot] = {each.id: Slot(each) for each in credentials}
-        self._turn = 0
+        self._ring = ring or private_ring()
+        self._slots: dict[int, Slot] = {}
+        self._order: list[Slot] = []  # by position in the roster
+        self._changes = self._ring.changes
+        self._admit(credentials)
 
     # -- one request -----------------------------------------------------------------------
 
-    def acquire(self, *, model_id: str, exclude: Collection[int] = (), now_ms: int) -> Lease:
-        """Choose a credential. Shape: `exclude` holds ids that this request has used up.
+    def acquire(
+        self, *, model_id: str, exclude: Collection[int] = (), now_ms: int, conversation: str = ""
+    ) -> Lease:
+        """Choose a credential.
 
+        Shape: `exclude` holds ids that this request has used up; requests of one `conversation`
+        go to one credential as long as it is usable.
         Raises: Throttled, QuotaExhausted, NoCredential — all are out; see `_why_nobody`.
-        Cost: O(slots), one small tuple each.
+        Cost: see `Roster.take`; one lease is allocated.
         """
-        best: Slot | None = None
-        best_rank: tuple[int, ...] = ()
-        for slot in self._slots.values():
-            if slot.credential.id in exclude or not slot.is_usable(now_ms):
-                continue
-            rank = self._rank(slot, now_ms)
-            if best is None or rank < best_rank:
-                best, best_rank = slot, rank
-        if best is None:
-            raise self._why_nobody(exclude, now_ms)
-        self._turn += 1
-        best.turn, best.last_used_ms = self._turn, now_ms
-        return Lease(best, is_probe=bool(best.reason))
+        excluded = self._indices(exclude) if exclude else ()
+        taken = self._roster.take(now_ms, conversation, self.mode != "priority", excluded)
+        if taken < 0:
+            raise self._why_nobody(excluded, now_ms)
+        return Lease(self._order[taken >> 1], bool(taken & 1))
 
     def report(self, lease: Lease, error: GatewayError | None, now_ms: int) -> None:
         """Note how a try ended; None = Kiro answered. May be called once for every try."""
@@ -100,59 +109,77 @@ class Pool:
         else:
             lease.slot.failed(error, now_ms)
 
-    def _rank(self, slot: Slot, now_ms: int) -> tuple[int, ...]:
-        priority = slot.credential.priority if self.mode == "priority" else 0
-        avoided = slot.avoided_until_ms > now_ms
-        return (avoided, priority, slot.in_flight, slot.turn, slot.credential.id)
+    def _indices(self, ids: Collection[int]) -> list[int]:
+        return [self._slots[id].index for id in ids if id in self._slots]
 
-    def _why_nobody(self, exclude: Collection[int], now_ms: int) -> GatewayError:
-        enabled = [slot for slot in self._slots.values() if not slot.reason]
-        # What this request has not tried yet says more than what it has.
-        slots = [s for s in enabled if s.credential.id not in exclude] or enabled
+    def _why_nobody(self, excluded: Collection[int], now_ms: int) -> GatewayError:
+        """Say what the client can do; what this request has not tried yet counts for more."""
         if not self._slots:
             return NoCredential(
                 "No credential is configured. Add one to credentials.json or set KIRO_API_KEY"
             )
-        if not slots:
-            reasons = sorted({slot.reason for slot in self._slots.values()})
-            probes = [s.probe_at_ms for s in self._slots.values() if s.probe_at_ms]
+        enabled, wait_ms, quota_ms, reasons, probe_ms = self._roster.outlook(now_ms, excluded)
+        if not enabled:
+            names = sorted(name for bit, name in enumerate(REASONS) if reasons >> bit & 1)
             return NoCredential(
                 "Every credential is disabled. Run `kiroproxy check`, see the log, and log in"
                 " again or enable one",
-                detail="reasons: " + ", ".join(reasons),
-                retry_after_s=_seconds(min(probes), now_ms) if probes else None,
+                detail="reasons: " + ", ".join(names),
+                retry_after_s=_seconds(probe_ms, now_ms) if probe_ms >= 0 else None,
             )
-        waits = [s.cooling_until_ms for s in slots if s.quota_until_ms <= now_ms]
-        if not waits:
-            first_ms = min(slot.quota_until_ms for slot in slots)
+        if wait_ms < 0:
             return QuotaExhausted(
-                "The plan of every credential is used up", retry_after_s=_seconds(first_ms, now_ms)
+                "The plan of every credential is used up", retry_after_s=_seconds(quota_ms, now_ms)
             )
-        if min(waits) <= now_ms:  # usable, but this request has used it up
+        if wait_ms > now_ms:
+            return Throttled(
+                "Every credential is cooling down or at its limit; try again later",
+                retry_after_s=_seconds(wait_ms, now_ms),
+            )
+        if excluded:  # usable, but this request has used it up
             return NoCredential("Every usable credential has failed this request")
-        return Throttled(
-            "Every credential is cooling down; try again later",
-            retry_after_s=_seconds(min(waits), now_ms),
-        )
+        # It became usable since the choice, or another worker is in the middle of one.
+        return Throttled("Every credential is at its limit", retry_after_s=_BUSY_S)
 
     # -- changes from outside --------------------------------------------------------------
 
     def replace(self, credential: Credential) -> None:
-        """Take over new values of one credential, e.g. after a refresh; its state stays."""
+        """Take over new values of one credential, e.g. after a refresh; its state stays.
+
+        The other workers see it as `stale`.
+        """
         slot = self._slots.get(credential.id)
         if slot:
-            slot.renew(credential)
+            self._renew(slot, credential)
+            generation = self._ring.announce(slot.index)
+            if generation == slot.generation + 1:  # else another worker's is still unread
+                slot.generation = generation
+
+    def stale(self) -> list[tuple[int, int]]:
+        """Return (id, generation) of what other workers have replaced. Cost: one load if none."""
+        changes = self._ring.changes
+        if changes == self._changes:
+            return []
+        now = [(slot, self._ring.generation(slot.index)) for slot in self._slots.values()]
+        found = [(slot.credential.id, made) for slot, made in now if made != slot.generation]
+        if not found:
+            self._changes = changes
+        return found
+
+    def adopt(self, credential: Credential, generation: int) -> None:
+        """Take over what another worker has replaced, as read from the file after `stale`."""
+        slot = self._slots.get(credential.id)
+        if slot:
+            self._renew(slot, credential)
+            slot.generation = generation
 
     def sync(self, credentials: Iterable[Credential]) -> None:
         """Become what the file holds now: new ones join, missing ones leave, state stays."""
-        present = {each.id: each for each in credentials}
-        for id in self._slots.keys() - present.keys():
-            del self._slots[id]  # requests in flight keep their lease on the slot
-        for id, credential in present.items():
-            if id in self._slots:
-                self._slots[id].renew(credential)
-            else:
-                self._slots[id] = Slot(credential)
+        present = list(credentials)
+        ids = {each.id for each in present}
+        for id in self._slots.keys() - ids:
+            self._slots.pop(id).disable(REMOVED, 0)  # requests in flight keep their lease on it
+        self._admit(present)
 
     def reset(self, id: int) -> None:
         """Forget a credential's faults and enable it, unless its entry cannot be used."""
@@ -161,8 +188,36 @@ class Pool:
     def set_quota_reset(self, id: int, at_ms: int) -> None:
         """Correct the guessed reset date of an exhausted plan; Kiro's usage answer has it."""
         slot = self._slots.get(id)
-        if slot and slot.quota_until_ms:
-            slot.quota_until_ms = at_ms
+        if slot and slot.state.quota_until_ms:
+            self._ring.exhaust(slot.index, at_ms)
+
+    def _admit(self, credentials: Iterable[Credential]) -> None:
+        try:
+            for credential in credentials:
+                slot = self._slots.get(credential.id)
+                if slot:
+                    slot.renew(credential)
+                else:
+                    self._slots[credential.id] = Slot(self._ring, credential)
+        except RingFull as fault:
+            raise ConfigError(
+                f"more than {self._ring.capacity} credentials were configured since the start",
+                remedy="Use fewer, or restart if many were replaced",
+            ) from fault
+        finally:
+            self._arrange()
+
+    def _renew(self, slot: Slot, credential: Credential) -> None:
+        before = slot.credential
+        slot.renew(credential)
+        if _rank(before) != _rank(credential):
+            self._arrange()
+
+    def _arrange(self) -> None:
+        """Put the order of choice together anew. Cost: O(slots log slots), on changes only."""
+        self._order = sorted(self._slots.values(), key=lambda slot: _rank(slot.credential))
+        members = [(slot.index, slot.credential.priority, 0, 0) for slot in self._order]
+        self._roster = Roster(self._ring, members, PROBED, PROBE_AFTER_MS)
 
     # -- for health and admin --------------------------------------------------------------
 
@@ -173,24 +228,27 @@ class Pool:
 
     def snapshot(self, now_ms: int = 0) -> Sequence[View]:
         """Return what is known of every credential, in the order they would be asked."""
-        slots = sorted(
-            self._slots.values(), key=lambda slot: (slot.credential.priority, slot.credential.id)
-        )
-        return [_view(slot, now_ms) for slot in slots]
+        return [_view(slot, now_ms) for slot in self._order]
+
+
+def _rank(credential: Credential) -> tuple[int, ...]:
+    """Return what of a credential the order of choice depends on."""
+    return (credential.priority, credential.id)
 
 
 def _view(slot: Slot, now_ms: int) -> View:
+    state = slot.state
     return View(
         credential=slot.credential,
-        in_flight=slot.in_flight,
-        successes=slot.successes,
-        failures=slot.failures,
-        refresh_failures=slot.refresh_failures,
-        last_used_ms=slot.last_used_ms,
-        cooling_until_ms=slot.cooling_until_ms,
-        quota_until_ms=slot.quota_until_ms,
-        disabled_reason=slot.disabled_reason(now_ms),
-        is_usable=slot.is_usable(now_ms),
+        in_flight=state.in_flight,
+        successes=state.successes,
+        failures=state.failures,
+        refresh_failures=state.refresh_failures,
+        last_used_ms=state.last_used_ms,
+        cooling_until_ms=state.cooling_until_ms,
+        quota_until_ms=state.quota_until_ms,
+        disabled_reason=state.disabled_reason(now_ms),
+        is_usable=state.is_usable(now_ms),
     )
 
 

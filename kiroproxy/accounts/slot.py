@@ -1,7 +1,8 @@
 """One credential's live state, and what each fault does to it.
 
-Rules of this file: no clock, no I/O; `now_ms` is an argument. Nothing of this state is written
-to disk: a fault seen before a restart is found again or has passed.
+Rules of this file: no clock, no I/O; `now_ms` is an argument. The state is in the ring, which
+every worker sees and changes; what is decided here is one call into it. Nothing of it outlives
+the run: a fault seen before a restart is found again or has passed.
 
 Theory of operation. There are four ways in which a slot can be out of the choice:
   avoided    something between us and Kiro failed; still used when nobody else can be
@@ -14,9 +15,10 @@ Source: BEHAVIOUR.md, "Retries inside the gateway".
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
+from kiroproxy._ring import Ring
 from kiroproxy.accounts.credential import Credential
 from kiroproxy.errors import (
     AccessDenied,
@@ -39,16 +41,20 @@ from kiroproxy.errors import (
     WrongProfile,
 )
 
-# The reasons an admin client knows; "Suspended" is ours.
+# The reasons an admin client knows; "Suspended" is ours. Their places are what the page holds.
 MANUAL = "Manual"
 TOO_MANY_FAILURES = "TooManyFailures"
 QUOTA_EXCEEDED = "QuotaExceeded"
 INVALID_REFRESH_TOKEN = "InvalidRefreshToken"
 INVALID_CONFIG = "InvalidConfig"
 SUSPENDED = "Suspended"
-
+REMOVED = "Removed"  # gone from the file; workers that do not know yet must not ask it
+REASONS = (
+    "", MANUAL, TOO_MANY_FAILURES, INVALID_REFRESH_TOKEN, INVALID_CONFIG, SUSPENDED, REMOVED
+)  # fmt: skip
+PROBED = REASONS.index(TOO_MANY_FAILURES)
+PROBE_AFTER_MS = 300_000
 _FAILURES_TO_DISABLE = 3
-_PROBE_AFTER_MS = 300_000
 # Kiro's 429 is a penalty window: of requests 5-8 s later 19 % are refused again, after two
 # minutes 1 % (5,339 measured requests).
 _THROTTLE_FIRST_MS, _THROTTLE_CAP_MS = 8_000, 300_000
@@ -58,82 +64,90 @@ _AVOID_FIRST_MS, _AVOID_CAP_MS = 1_000, 30_000
 _QUOTA_CAP_MS = 32 * 86_400_000  # no month is longer
 
 
-@dataclass(slots=True)
-class Slot:
-    """Live state of one credential. Units: *_ms since epoch, 0 = never or not."""
+class State(NamedTuple):
+    """What the page holds of a slot. Units: *_ms since epoch, 0 = never or not."""
 
-    credential: Credential
-    in_flight: int = 0
-    turn: int = 0  # when it was last chosen, in choices; finer than a clock
-    last_used_ms: int = 0
-    successes: int = 0
-    failures: int = 0  # in a row, that count towards TooManyFailures
-    refresh_failures: int = 0  # in a row
-    throttles: int = 0  # windows in a row
-    faults: int = 0  # transport faults in a row
-    avoided_until_ms: int = 0
-    cooling_until_ms: int = 0
-    quota_until_ms: int = 0
-    reason: str = ""  # why it is disabled; "" = it is not
-    disabled_at_ms: int = 0
-    is_probing: bool = False
+    in_flight: int  # over all workers
+    turn: int  # when it was last chosen, in choices; finer than a clock
+    last_used_ms: int
+    successes: int
+    failures: int  # in a row, that count towards TooManyFailures
+    refresh_failures: int  # in a row
+    throttles: int  # windows in a row
+    faults: int  # transport faults in a row
+    avoided_until_ms: int
+    cooling_until_ms: int
+    quota_until_ms: int
+    reason_number: int
+    disabled_at_ms: int
+    is_probing: int  # 1 = one request is proving it well
 
-    def __post_init__(self) -> None:
-        self.renew(self.credential)
-
-    def is_usable(self, now_ms: int) -> bool:
-        """Say whether a request may be sent with it now."""
-        if self.cooling_until_ms > now_ms or self.quota_until_ms > now_ms:
-            return False
-        return not self.reason or self.is_due_for_probe(now_ms)
-
-    def is_due_for_probe(self, now_ms: int) -> bool:
-        """Say whether a slot that failed too often gets its one request to prove itself."""
-        return bool(self.probe_at_ms) and not self.is_probing and now_ms >= self.probe_at_ms
+    @property
+    def reason(self) -> str:
+        """Why it is disabled; "" = it is not."""
+        return REASONS[self.reason_number]
 
     @property
     def probe_at_ms(self) -> int:
         """When a slot that failed too often may prove itself; 0 = it needs or gets no probe."""
-        return self.disabled_at_ms + _PROBE_AFTER_MS if self.reason == TOO_MANY_FAILURES else 0
+        return self.disabled_at_ms + PROBE_AFTER_MS if self.reason_number == PROBED else 0
+
+    def is_usable(self, now_ms: int) -> bool:
+        """Say whether a request may be sent with it now, limits aside."""
+        if self.cooling_until_ms > now_ms or self.quota_until_ms > now_ms:
+            return False
+        is_due = self.probe_at_ms and not self.is_probing and now_ms >= self.probe_at_ms
+        return not self.reason or bool(is_due)
 
     def disabled_reason(self, now_ms: int) -> str:
         """Return why it is out for longer than a moment, "" if it is not."""
         return self.reason or (QUOTA_EXCEEDED if self.quota_until_ms > now_ms else "")
 
+
+class Slot:
+    """One credential and its place in the page. Order: `state` is read anew each time."""
+
+    __slots__ = ("credential", "generation", "index", "ring")
+
+    def __init__(self, ring: Ring, credential: Credential) -> None:
+        self.ring = ring
+        self.credential = credential
+        self.index = ring.join(credential.id)
+        self.generation = ring.generation(self.index)
+        self.renew(credential)
+
+    @property
+    def state(self) -> State:
+        return State(*self.ring.read(self.index))
+
+    @property
+    def reason(self) -> str:
+        return REASONS[self.ring.reason(self.index)]
+
     def disable(self, reason: str, now_ms: int) -> None:
-        self.reason, self.disabled_at_ms = reason, now_ms
+        self.ring.disable(self.index, REASONS.index(reason), now_ms)
 
     def reset(self) -> None:
         """Forget every fault, as after the operator has looked at it; not a faulty entry."""
-        self.failures = self.refresh_failures = self.throttles = self.faults = 0
-        self.avoided_until_ms = self.cooling_until_ms = self.quota_until_ms = 0
-        self.disabled_at_ms = 0
-        self.is_probing = False
-        self.reason = INVALID_CONFIG if self.credential.fault else ""
+        self.ring.reset(self.index, REASONS.index(INVALID_CONFIG if self.credential.fault else ""))
 
     def renew(self, credential: Credential) -> None:
         """Take over new values: a refreshed token, or what the operator wrote into the file."""
         before, self.credential = self.credential, credential
+        reason = self.reason
         if credential.fault:
-            self.reason = INVALID_CONFIG
+            self.disable(INVALID_CONFIG, 0)
         elif credential.disabled:
-            self.reason = MANUAL
-        elif self.reason in (MANUAL, INVALID_CONFIG) or (
+            self.disable(MANUAL, 0)
+        elif reason in (MANUAL, INVALID_CONFIG, REMOVED) or (
             # A new login cures a dead token. Not a suspension: a rotation looks the same here.
-            self.reason == INVALID_REFRESH_TOKEN
-            and before.refresh_token != credential.refresh_token
+            reason == INVALID_REFRESH_TOKEN and before.refresh_token != credential.refresh_token
         ):
-            self.reset()
+            self.ring.heal(self.index, REASONS.index(reason))
 
     def succeeded(self, now_ms: int) -> None:
         """Note an answer; a request sent before a 429 says nothing about the time after it."""
-        self.successes += 1
-        self.failures = self.refresh_failures = self.faults = 0
-        self.avoided_until_ms = 0
-        if self.cooling_until_ms <= now_ms:
-            self.throttles = 0
-        if self.reason == TOO_MANY_FAILURES:
-            self.reset()
+        self.ring.succeed(self.index, now_ms, PROBED)
 
     def failed(self, error: GatewayError, now_ms: int) -> None:
         """Apply the row of `CONSEQUENCES` for an error."""
@@ -152,47 +166,44 @@ def _nothing(slot: Slot, error: GatewayError, now_ms: int) -> None:
 
 def _avoid(slot: Slot, error: GatewayError, now_ms: int) -> None:
     """Prefer others for a moment; a lone credential stays in use."""
-    slot.faults += 1
-    slot.avoided_until_ms = now_ms + _doubled(_AVOID_FIRST_MS, slot.faults, _AVOID_CAP_MS)
+    slot.ring.avoid(slot.index, now_ms, _AVOID_FIRST_MS, _AVOID_CAP_MS)
 
 
 def _cool(slot: Slot, error: GatewayError, now_ms: int) -> None:
-    if slot.cooling_until_ms <= now_ms:  # many requests in flight are one window, not many
-        slot.throttles += 1
-    wait_ms = _doubled(_THROTTLE_FIRST_MS, max(slot.throttles, 1), _THROTTLE_CAP_MS)
-    if error.retry_after_s is not None:
-        wait_ms = min(max(int(error.retry_after_s * 1000), 0), _TOLD_CAP_MS)
-    slot.cooling_until_ms = max(slot.cooling_until_ms, now_ms + wait_ms)
+    told_ms = _told_ms(error, _TOLD_CAP_MS)
+    slot.ring.throttle(slot.index, now_ms, told_ms, _THROTTLE_FIRST_MS, _THROTTLE_CAP_MS)
 
 
 def _exhaust(slot: Slot, error: GatewayError, now_ms: int) -> None:
-    until_ms = start_of_next_month(now_ms)
-    if error.retry_after_s is not None:
-        until_ms = now_ms + min(max(int(error.retry_after_s * 1000), 0), _QUOTA_CAP_MS)
-    slot.quota_until_ms = until_ms
+    told_ms = _told_ms(error, _QUOTA_CAP_MS)
+    until_ms = start_of_next_month(now_ms) if told_ms < 0 else now_ms + told_ms
+    slot.ring.exhaust(slot.index, until_ms)
 
 
 def _count(slot: Slot, error: GatewayError, now_ms: int) -> None:
-    slot.failures += 1
-    if slot.failures >= _FAILURES_TO_DISABLE and slot.reason in ("", TOO_MANY_FAILURES):
-        slot.disable(TOO_MANY_FAILURES, now_ms)
+    slot.ring.count_failure(slot.index, now_ms, _FAILURES_TO_DISABLE, PROBED)
 
 
 def _wait_for_refresh(slot: Slot, error: GatewayError, now_ms: int) -> None:
-    slot.refresh_failures += 1
-    wait_ms = _doubled(_REFRESH_FIRST_MS, slot.refresh_failures, _REFRESH_CAP_MS)
-    if error.retry_after_s is not None:
-        wait_ms = min(max(int(error.retry_after_s * 1000), wait_ms), _THROTTLE_CAP_MS)
-    slot.cooling_until_ms = max(slot.cooling_until_ms, now_ms + wait_ms)
+    times = slot.ring.count_refresh_failure(slot.index)
+    wait_ms = min(_REFRESH_FIRST_MS << min(times - 1, 16), _REFRESH_CAP_MS)
+    slot.ring.cool(slot.index, now_ms + max(_told_ms(error, _THROTTLE_CAP_MS), wait_ms))
 
 
 def _bury(slot: Slot, error: GatewayError, now_ms: int) -> None:
-    slot.refresh_failures += 1
+    slot.ring.count_refresh_failure(slot.index)
     slot.disable(INVALID_REFRESH_TOKEN, now_ms)
 
 
 def _suspend(slot: Slot, error: GatewayError, now_ms: int) -> None:
     slot.disable(SUSPENDED, now_ms)  # asking again makes it worse: never healed by itself
+
+
+def _told_ms(error: GatewayError, cap_ms: int) -> int:
+    """Return how long the answer said to wait, -1 if it did not."""
+    if error.retry_after_s is None:
+        return -1
+    return min(max(int(error.retry_after_s * 1000), 0), cap_ms)
 
 
 CONSEQUENCES: Mapping[type, Callable[[Slot, GatewayError, int], None]] = {
@@ -222,7 +233,3 @@ def start_of_next_month(now_ms: int) -> int:
     now = datetime.fromtimestamp(now_ms / 1000, UTC)
     year, month = (now.year + 1, 1) if now.month == 12 else (now.year, now.month + 1)
     return int(datetime(year, month, 1, tzinfo=UTC).timestamp() * 1000)
-
-
-def _doubled(first_ms: int, times: int, cap_ms: int) -> int:
-    return min(first_ms << min(times - 1, 16), cap_ms)

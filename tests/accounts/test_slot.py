@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from kiroproxy import errors
 from kiroproxy.accounts.credential import Credential
+from kiroproxy.accounts.page import private_ring
 from kiroproxy.accounts.slot import CONSEQUENCES, Slot, start_of_next_month
 
 DIRECT_FAULTS = [
@@ -46,7 +47,7 @@ def test_the_next_month_starts_on_its_first_day_utc(now: str, month: str) -> Non
     )
 )  # fmt: skip
 def test_nothing_transient_lasts_longer_than_a_month(found: list[errors.GatewayError]) -> None:
-    slot = Slot(Credential(1))
+    slot = Slot(private_ring(), Credential(1))
     for error in found:
         slot.failed(error, 1_000)
-    assert slot.is_usable(1_000 + 32 * 86_400_000)
+    assert slot.state.is_usable(1_000 + 32 * 86_400_000)

@@ -325,7 +325,7 @@ async def test_answer_that_breaks_after_content_is_not_tried_again_but_counts(ki
     k = await kiro([STREAM])
     await k.fails(ConnectionLost)
     assert len(k.asked) == 1
-    assert k.pool._slots[1].faults == 1
+    assert k.pool._slots[1].state.faults == 1
 
 
 async def test_empty_answers_are_tried_three_times(kiro):

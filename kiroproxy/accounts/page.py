@@ -1,0 +1,116 @@
+"""The memory in which the workers of one gateway share their credentials' live state.
+
+Rules of this file: only the supervisor creates and removes a page; a worker opens it by name.
+Nothing in a page outlives the run: it is made anew at every start.
+
+Theory of operation. uvicorn spawns its workers, so they inherit no memory: a page is a file of
+the memory file system, created 0600 under a fresh name, whose path every worker is given. The
+supervisor holds an flock on it for as long as it lives. A page that nobody holds was left by a
+supervisor that was killed, and the next start removes it. Not multiprocessing.shared_memory:
+its resource tracker removes a page as soon as any one worker ends. Not a memfd: it has a name
+under /proc only, so not on macOS and not where a process may not be looked into.
+One process alone uses the same code on memory of its own.
+
+Source: shm_overview(7), flock(2).
+"""
+
+import contextlib
+import fcntl
+import mmap
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from kiroproxy._ring import Ring, page_size
+
+# A slot is never given up, so this bounds the ids that ever were in the file during one run.
+CAPACITY = 16_384
+_PREFIX = f"kiroproxy-{os.getuid()}-"
+
+
+def rows_for(workers: int) -> int:
+    """Return how many rows a page needs: twice the workers, for a restart overlaps."""
+    return max(16, 2 * workers)
+
+
+def private_ring() -> Ring:
+    """Return a ring of this process alone. Cost: memory is taken as slots are used."""
+    rows = rows_for(1)
+    ring = Ring(mmap.mmap(-1, page_size(CAPACITY, rows)), CAPACITY, rows)
+    ring.claim(os.getpid())
+    return ring
+
+
+def open_ring(path: str) -> Ring:
+    """Open a page by name and take a row in it. Raises: OSError, ValueError, RingFull."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        ring = Ring(mmap.mmap(fd, 0))
+    finally:
+        os.close(fd)
+    sweep(ring)
+    ring.claim(os.getpid())
+    return ring
+
+
+def sweep(ring: Ring) -> list[int]:
+    """Take back what dead workers held. Returns their pids."""
+    return ring.sweep(_is_alive, os.getpid())
+
+
+class SharedPage:
+    """The supervisor's hold on a page. Order: `close()` at the end. Raises: OSError."""
+
+    def __init__(self, workers: int, folder: Path | None = None) -> None:
+        folder = folder or _folder()
+        remove_orphans(folder)
+        self._fd, self.path = _create(folder)
+        rows = rows_for(workers)
+        size = page_size(CAPACITY, rows)
+        os.truncate(self._fd, size)
+        self.ring = Ring(mmap.mmap(self._fd, size), CAPACITY, rows)
+
+    def close(self) -> None:
+        """Remove the name; workers that still run keep the memory."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)  # noqa: PTH108 - a name, not a path anybody walks
+        os.close(self._fd)
+
+
+def remove_orphans(folder: Path) -> None:
+    """Remove our pages that no living supervisor holds."""
+    for path in folder.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if stat.S_ISREG(os.fstat(fd).st_mode) and os.fstat(fd).st_uid == os.getuid():
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+            finally:
+                os.close(fd)
+
+
+def _create(folder: Path) -> tuple[int, str]:
+    """Return a new file, locked, and still there once it is: a start beside us may sweep."""
+    while True:
+        fd, path = tempfile.mkstemp(prefix=_PREFIX, dir=folder)  # 0600, O_EXCL, O_CLOEXEC
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if os.fstat(fd).st_nlink:
+            return fd, path
+        os.close(fd)
+
+
+def _folder() -> Path:
+    shared = Path("/dev/shm")  # noqa: S108 - mkstemp makes the name
+    return shared if os.access(shared, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
