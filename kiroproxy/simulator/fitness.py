@@ -13,11 +13,12 @@ from kiroproxy.simulator.conversation import CURRENT, Conversation
 from kiroproxy.simulator.refusals import Violation
 from kiroproxy.simulator.shapes import IMAGE_FORMATS
 
+MAX_EDGE: Final = 8000
 _MAGIC: Final = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"RIFF": "webp"}
 
 
 def images(talk: Conversation) -> Iterator[Violation]:
-    """R23: the format is known, and the first bytes do not contradict it."""
+    """R23: the format is known, the first bytes do not contradict it, the sides are in bounds."""
     for turn in talk.turns:
         for index, image in enumerate(turn.message.get("images", [])):
             where = f"{turn.where}.images[{index}]"
@@ -25,16 +26,32 @@ def images(talk: Conversation) -> Iterator[Violation]:
                 message = f"Unsupported image format: {image['format']}"
                 yield Violation("R23", where, message, "IMAGE_FORMAT_UNSUPPORTED", message)
                 continue
-            head = binascii.a2b_base64(image["source"]["bytes"][:16])
+            head = binascii.a2b_base64(image["source"]["bytes"][:32])
             actual = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "")
             if actual and actual != image["format"]:
                 message = f"Image is {actual} but its format says {image['format']}"
                 yield Violation("R23", where, message, "IMAGE_MIME_MISMATCH", message)
+            edge = _edge(head)
+            if edge > MAX_EDGE:
+                message = f"Image dimension {edge} exceeds {MAX_EDGE}"
+                yield Violation("R23", where, message, "IMAGE_DIMENSION_EXCEEDED", message)
+
+
+def _edge(head: bytes) -> int:
+    """Return the longer side of a PNG or GIF; 0 for what says it further behind."""
+    if head.startswith(b"\x89PNG"):
+        return max(int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"))
+    if head.startswith(b"GIF8"):
+        return max(int.from_bytes(head[6:8], "little"), int.from_bytes(head[8:10], "little"))
+    return 0
 
 
 def documents(talk: Conversation) -> Iterator[Violation]:
-    """R24."""
+    """R24: the model takes documents at all, and every name stands once."""
     for turn in talk.turns:
+        if turn.message.get("documents") and talk.model and not talk.model.images:
+            message = f"{talk.model.model_id} does not support documents"
+            yield Violation("R24", turn.where, message, "DOCUMENT_MODEL_NOT_SUPPORTED", message)
         names = [document["name"] for document in turn.message.get("documents", [])]
         for index, name in enumerate(names):
             if name in names[:index]:

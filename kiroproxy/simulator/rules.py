@@ -19,8 +19,8 @@ reports about Kiro disagree, the stricter one is taken if a careful caller can s
     R16 tool-use ids: the pattern is shape S6
     R18 replayed reasoning carries the signature that was issued for exactly its text
     R19 only currentMessage declares tools
-    R23 images are of a known format and are what they say
-    R24 no document name twice in a message
+    R23 images are of a known format, are what they say, and have at most 8000 pixels a side
+    R24 no document name twice in a message, and none for a model of text alone
     R25 the model exists
     R26 additionalModelRequestFields fit the model's own schema
     R27 the prompt fits the model's window

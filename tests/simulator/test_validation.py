@@ -79,6 +79,11 @@ def fields(model_id: str, **members: Any) -> Any:
     return body(current=user(modelId=model_id), additionalModelRequestFields=members)
 
 
+def sized(width: int, height: int) -> str:
+    head = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    return base64.b64encode(head + bytes(9)).decode()
+
+
 def image(kind="png", data=PNG) -> dict[str, Any]:
     return {"format": kind, "source": {"bytes": data}}
 
@@ -176,6 +181,10 @@ REFUSED: list[tuple[str, str | None, Any]] = [
     ("R19", None, body(user(**context(tools=[tool()])), assistant())),
     ("R23", "IMAGE_FORMAT_UNSUPPORTED", body(current=user(images=[image("bmp")]))),
     ("R23", "IMAGE_MIME_MISMATCH", body(current=user(images=[image("png", JPEG)]))),
+    ("R23", "IMAGE_DIMENSION_EXCEEDED", body(current=user(images=[image(data=sized(8001, 9))]))),
+    ("R23", "IMAGE_DIMENSION_EXCEEDED", body(current=user(images=[image(data=sized(9, 8001))]))),
+    ("R24", "DOCUMENT_MODEL_NOT_SUPPORTED",
+     body(current=user(documents=[document()], modelId="glm-5"))),
     ("R24", "DOCUMENT_DUPLICATE_NAME", body(current=user(documents=[document(), document()]))),
     ("R25", "INVALID_MODEL_ID", body(current=user(modelId="claude-opus-9"))),
     ("R26", "REQUEST_BODY_INVALID", fields("claude-haiku-4.5", thinking={"type": "adaptive"})),
@@ -209,6 +218,7 @@ ACCEPTED: dict[str, Any] = {
         results=[result("i" * 64)],
         tools=[tool(), tool("n" * 64, "d" * 10_240)],
     ),
+    "an image of 8000 pixels a side": body(current=user(images=[image(data=sized(8000, 8000))])),
     "ten images": body(current=user(images=[image()] * 10)),
     "an image of exactly 5 MiB": body(
         current=user(images=[image(data=base64.b64encode(b"x" * 5_242_880).decode())])
