@@ -88,6 +88,7 @@ class Config:
     drain_timeout_s: float = 600.0
     receive_timeout_s: float = 60.0
     max_body_bytes: int = 32 * 1024 * 1024  # Anthropic's own limit
+    allow_url_fetch: bool = False  # a client's URL makes this machine connect somewhere
     upstream: UpstreamUrls = field(default_factory=UpstreamUrls)
     path: Path = Path("config.json")
     credentials_path: Path = Path("credentials.json")
@@ -244,6 +245,12 @@ SETTINGS: tuple[Setting, ...] = (
         "s a request may take to arrive",
     ),
     Setting("maxBodyBytes", "max_body_bytes", values.whole(1024, 2**31), "largest request body"),
+    Setting(
+        "allowUrlFetch",
+        "allow_url_fetch",
+        values.flag,
+        "fetch images and documents that clients name by https URL; public hosts only, no proxy",
+    ),
     Setting("upstream", "upstream", _upstream, "URL templates that replace Kiro's hosts"),
 )
 _BY_KEY = {setting.key: setting for setting in SETTINGS}

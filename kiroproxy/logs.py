@@ -151,7 +151,7 @@ def setup(level: str, stream: IO[str] | None = None) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # These narrate every connection at info and debug; their warnings still matter.
-    for noisy in ("httpx", "httpcore", "uvicorn.access", "asyncio", "hpack"):
+    for noisy in ("httpx", "httpcore", "uvicorn.access", "asyncio", "hpack", "PIL"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     for own in ("uvicorn", "uvicorn.error"):
         logger = logging.getLogger(own)

@@ -184,6 +184,7 @@ class App:
         await receive()
         if self._running:
             await asyncio.wait(self._running, timeout=FAREWELL_S)
+        self._messages.close()
         await self._info.aclose()
         await self._gateway.aclose()
         await send({"type": "lifespan.shutdown.complete"})

@@ -11,6 +11,7 @@ Source: ARCHITECTURE.md, the way of a request; BEHAVIOUR.md, streams.
 """
 
 import asyncio
+import functools
 import logging
 import os
 import uuid
@@ -18,8 +19,9 @@ from dataclasses import replace
 
 from kiroproxy.config import Config
 from kiroproxy.errors import GatewayError, InternalError
-from kiroproxy.protocol.request import Plan, convert, parse_body
+from kiroproxy.protocol.request import Plan, convert
 from kiroproxy.protocol.stream import Answer
+from kiroproxy.server.attachments import Attachments
 from kiroproxy.server.gateway import Gateway
 from kiroproxy.server.relay import Folding, Relay, Target
 from kiroproxy.server.reply import send_json
@@ -44,6 +46,11 @@ class Messages:
 
     def __init__(self, config: Config, gateway: Gateway) -> None:
         self._config, self._gateway = config, gateway
+        self._attachments = Attachments(config)
+
+    def close(self) -> None:
+        """Let go of the threads. Order: after the last request."""
+        self._attachments.close()
 
     async def create(self, request: Request, send: Send) -> None:
         """Answer one request."""
@@ -59,11 +66,14 @@ class Messages:
         if _log.isEnabledFor(logging.DEBUG):
             shown = raw[:LOGGED_BODY_BYTES].decode("utf-8", "replace")
             _log.debug("request body", extra={"fields": {"bytes": len(raw), "body": shown}})
-        plan = convert(
-            parse_body(raw),
-            catalogue=self._gateway.catalogue,
-            ids=lambda: str(uuid.uuid4()),
-            session_id=request.text(b"x-claude-code-session-id"),
+        plan = await self._attachments.plan(
+            raw,
+            functools.partial(
+                convert,
+                catalogue=self._gateway.catalogue,
+                ids=lambda: str(uuid.uuid4()),
+                session_id=request.text(b"x-claude-code-session-id"),
+            ),
         )
         if not plan.stream and not self._config.extract_thinking:
             plan = replace(plan, split_tags=False)
