@@ -12,6 +12,8 @@ MODULES = (
     "_payload",
     "_thinking",
     "_blocks",
+    "_stops",
+    "_limits",
     "_sse",
     "_wire",
     "_pump",

@@ -2,8 +2,9 @@
 
 2,000 text events as a model streams them, fed as one chunk per event and as 16 KiB chunks, to
 the compiled translator and to a plain one: struct, zlib, json.loads, json.dumps. The compiled one
-is timed on its fast path, while it watches for thinking tags, and on text full of escapes, which
-has to be decoded there.
+is timed on its fast path, while it watches for thinking tags, on text full of escapes, which has
+to be decoded there, and with a client's limits: a length, and a length and a stop sequence, one
+that no text begins and one that most texts do.
 
 Run: make micro
 """
@@ -12,6 +13,7 @@ import json
 import struct
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -36,13 +38,14 @@ def chunks_of(way: str, words: list[str]) -> list[bytes]:
     return [body[at : at + 16384] for at in range(0, len(body), 16384)]
 
 
-def translate(chunks: list[bytes], *, split_tags: bool = False) -> int:
+def translate(chunks: list[bytes], *, split_tags: bool = False, **limits: Any) -> int:
     machine = Translator(
         message_id="msg_1",
         model="m",
         split_tags=split_tags,
         drop_thinking=False,
         tool_names={},
+        **limits,
     )
     return sum(len(machine.feed(chunk)) for chunk in chunks)
 
@@ -113,6 +116,22 @@ def bench_compiled_watching_for_tags(benchmark: BenchmarkFixture, way: str) -> N
 def bench_compiled_decoding_everything(benchmark: BenchmarkFixture, way: str) -> None:
     chunks = chunks_of(way, ['<"\\\n>' * 4])
     measure(benchmark, lambda: translate(chunks, split_tags=True))
+
+
+@pytest.mark.parametrize("way", ["event", "16 KiB"])
+def bench_compiled_with_a_length(benchmark: BenchmarkFixture, way: str) -> None:
+    chunks = chunks_of(way, WORDS)
+    measure(benchmark, lambda: translate(chunks, room=(10**12, 10, 29)))
+
+
+@pytest.mark.parametrize("sequence", ["ZEBRA", " a zebra"])
+@pytest.mark.parametrize("way", ["event", "16 KiB"])
+def bench_compiled_with_a_stop_sequence(
+    benchmark: BenchmarkFixture, way: str, sequence: str
+) -> None:
+    chunks = chunks_of(way, WORDS)
+    limits: dict[str, Any] = {"room": (10**12, 10, 29), "stop_sequences": (sequence,)}
+    measure(benchmark, lambda: translate(chunks, **limits))
 
 
 @pytest.mark.parametrize("way", ["event", "16 KiB"])

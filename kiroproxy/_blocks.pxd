@@ -24,16 +24,25 @@ cdef class BlockWriter:
     # For the whole answer
     cdef bint drops_thinking         # the client wants none: it is counted, not written
     cdef bint has_content            # a block has been opened
+    cdef str ended                   # the stop reason, once the client's limits ended the answer
+    cdef str stop_sequence           # the sequence that did
     cdef Tally text, thinking, tools  # what upstream generated, dropped thinking included
     # Of the running call
     cdef Buffer _out
 
     cdef int put_literal(self, int kind, Literal *literal) except -1
+    # 0: it was not taken, and has to come decoded.
     cdef int put_plain(self, int kind, const uint8_t *text, Py_ssize_t size) except -1
     cdef int put_signature(self, str signature) except -1
     cdef int put_redacted(self, str data) except -1
     cdef int put_tool(self, str tool_id, str name, bytes arguments) except -1
     cdef int close_block(self) except -1
+    cdef int settle(self) except -1
+    # No text of the open block follows: what is held back is written.
+    cdef bint spend(self, const uint8_t *arguments, Py_ssize_t size) noexcept
+    # Counts arguments of a tool call as they come; False: they are too many.
+    cdef int run_out(self) except -1
+    # Ends the answer for its length.
     cdef bytes taken(self)
     cdef void clear(self) noexcept
 
@@ -44,3 +53,6 @@ cdef class BlockWriter:
     cdef int _put_stop(self) except -1
     cdef int _put_string(self, str value) except -1
     cdef void _set_head(self, const char *delta, const char *member) noexcept
+
+
+cdef void count_chars(const uint8_t *text, Py_ssize_t size, Tally *tally) noexcept nogil

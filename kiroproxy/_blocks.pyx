@@ -55,21 +55,22 @@ cdef class BlockWriter:
     # -- content ---------------------------------------------------------------------------
 
     cdef int put_literal(self, int kind, Literal *literal) except -1:
-        """Write a delta around the inside of a JSON string, as it is."""
+        """Write a delta around the inside of a JSON string, as it is; always taken here."""
         cdef Tally *tally = &self.thinking if kind == THINKING else &self.text
         tally.ascii += literal.ascii
         tally.other += literal.other
         if kind == THINKING and self.drops_thinking:
-            return 0
+            return 1
         self._begin_delta(kind)
         put(&self._out, literal.start, literal.len)
-        return self._end_delta()
+        self._end_delta()
+        return 1
 
     cdef int put_plain(self, int kind, const uint8_t *text, Py_ssize_t size) except -1:
         """Write a delta around valid UTF-8."""
         if size == 0:
             return 0
-        _count(text, size, &self.thinking if kind == THINKING else &self.text)
+        count_chars(text, size, &self.thinking if kind == THINKING else &self.text)
         if kind == THINKING and self.drops_thinking:
             return 0
         self._begin_delta(kind)
@@ -106,7 +107,7 @@ cdef class BlockWriter:
         self._put_string(name)
         put_chars(&self._out, b'","input":{}}}\n\n')
         self._set_head(b"input_json_delta", b"partial_json")
-        _count(p, left, &self.tools)
+        count_chars(p, left, &self.tools)
         while left:
             size = min(left, <Py_ssize_t>PIECE_LEN)
             while size < left and (p[size] & 0xC0) == 0x80:
@@ -136,6 +137,19 @@ cdef class BlockWriter:
             self._signature = None
         self.block = NO_BLOCK
         return self._put_stop()
+
+    # -- what a writer with limits does more (`_limits`) -------------------------------------
+
+    cdef int settle(self) except -1:
+        return 0
+
+    cdef bint spend(self, const uint8_t *arguments, Py_ssize_t size) noexcept:
+        return True
+
+    cdef int run_out(self) except -1:
+        return 0
+
+    # -- output ----------------------------------------------------------------------------
 
     cdef bytes taken(self):
         """Hand out what was written."""
@@ -211,7 +225,7 @@ cdef class BlockWriter:
         KP_CHECK(self._head_len < HEAD_LEN_MAX)
 
 
-cdef void _count(const uint8_t *text, Py_ssize_t size, Tally *tally) noexcept nogil:
+cdef void count_chars(const uint8_t *text, Py_ssize_t size, Tally *tally) noexcept nogil:
     """Add the characters of valid UTF-8: a character has one byte that does not continue it."""
     cdef Py_ssize_t index
     cdef Py_ssize_t high = 0

@@ -83,7 +83,7 @@ cdef class Outlet:
 cdef class Pump(Consumer):
     """Puts one answer of Kiro's through a translator and writes what comes out.
 
-    Shape: done once the translator failed; what was complete before that is written.
+    Shape: done once the translator failed or finished early; what was complete is written.
     Order: attach it to a connection; close() afterwards.
     Cost: one bytes object and one copy of the events a read.
     """
@@ -114,7 +114,7 @@ cdef class Pump(Consumer):
         if self._on_content is not None and self._translator.is_content():
             on_content, self._on_content = self._on_content, None
             on_content()
-        self.is_done = self._translator.failure is not None
+        self.is_done = self._translator.failure is not None or self._translator.is_finished()
         self.is_full = self._outlet.paused
         return 0
 

@@ -49,6 +49,8 @@ cdef class Translator:
     # Copy them to a place that has room for waiting() bytes, and forget them.
     cdef bint is_content(self) noexcept
     # has_content, for compiled callers.
+    cdef bint is_finished(self) noexcept
+    # finished_early, for compiled callers.
 
     cdef bytes _taken(self)
     cdef void _shrink(self) noexcept
@@ -65,6 +67,7 @@ cdef class Translator:
     cdef int _stop_splitting(self) except -1
     cdef int _on_tool_use(self, Payload event) except -1
     cdef int _stop_tool(self, object tool) except -1
+    cdef int _spend(self, const uint8_t *arguments, Py_ssize_t size) except -1
     cdef int _on_metadata(self, Payload event) except -1
     cdef int _on_context_usage(self, Payload event) except -1
     cdef int _keep_percentage(self, object percent) except -1

@@ -23,6 +23,7 @@ from kiroproxy._blocks cimport BlockWriter
 from kiroproxy._codec cimport (
     MESSAGE_ERROR, MESSAGE_EVENT, MESSAGE_EXCEPTION, Frame, FrameParser, Slice,
 )
+from kiroproxy._limits cimport LimitedWriter
 from kiroproxy._payload cimport Payload, is_simple, number_of, read_payload, words
 from kiroproxy._text cimport (
     IS_BROKEN, SURROGATES, Buffer, Carry, Literal, decode_literal, end_text, mend, release,
@@ -83,6 +84,7 @@ cdef class _Tool:
     cdef Carry carry        # a character cut between two fragments
     cdef bytes snapshot     # or: the latest arguments that came as an object
     cdef bint stopped       # upstream said it is complete
+    cdef bint counted       # its fragments were counted as they came
 
     def __cinit__(self, str id, str name):
         self.id, self.name = id, name
@@ -145,19 +147,26 @@ cdef inline bint _is_pending(Carry *carry) noexcept:
 cdef class Translator:
     """Translate one answer.
 
+    Shape: `room` is (units in all, of an ASCII character, of any other), after which the answer
+    ends for its length; None = unlimited.
     Order: start once for the client's answer, feed…, end, finish; abort instead of what is left.
-    After a failed try a new Translator goes on without start.
+    After a failed try a new Translator goes on without start. Once `finished_early`, nothing
+    more need be read: end and finish.
     Cost: one copy of the text; one bytes object a call.
     """
 
     def __cinit__(
-        self, *, str message_id, str model, bint split_tags, bint drop_thinking, dict tool_names
+        self, *, str message_id, str model, bint split_tags, bint drop_thinking, dict tool_names,
+        tuple stop_sequences=(), tuple room=None,
     ):
         self._message_id, self._model, self._tool_names = message_id, model, tool_names
         self._split = split_tags
         self._parser = FrameParser()
         self._splitter = Splitter()
-        self._writer = BlockWriter()
+        if stop_sequences or room is not None:
+            self._writer = LimitedWriter(stop_sequences, *(room or (-1, 0, 0)))
+        else:
+            self._writer = BlockWriter()
         self._writer.drops_thinking = drop_thinking
         self._tools = {}
         self._upstream_stop = self.stop_reason = ""
@@ -192,8 +201,8 @@ cdef class Translator:
     def feed(self, data: bytes | bytearray | memoryview) -> bytes:
         """Take bytes of the upstream body; return the events they complete, maybe none.
 
-        Order: not after end or abort. Once `failure` is set, nothing is taken in any more; what
-        was complete before it has been returned.
+        Order: not after end or abort. Once `failure` or `finished_early` is set, nothing is taken
+        in any more; what was complete before it has been returned.
         """
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
@@ -204,12 +213,12 @@ cdef class Translator:
         return self._taken()
 
     def end(self) -> bytes:
-        """The body ended cleanly: close the open block and judge how the answer ended.
+        """The body ended cleanly, or early: close the open block and judge how the answer ended.
 
         Shape: sets `stop_reason`, or `failure` when this was no end: bytes of a frame are left,
         or nothing came at all.
         """
-        if self._over and not self._length_exceeded:
+        if self._over and not self._length_exceeded and not self.finished_early:
             return b""
         if not self._over and self._parser.pending():
             self._fail(Failure("truncated", "frame", actual=self._parser.pending()))
@@ -232,7 +241,10 @@ cdef class Translator:
             raise RuntimeError("finish() without an end to report")
         return _event("message_delta", {
             "type": "message_delta",
-            "delta": {"stop_reason": self.stop_reason, "stop_sequence": None},
+            "delta": {
+                "stop_reason": self.stop_reason,
+                "stop_sequence": self._writer.stop_sequence,
+            },
             "usage": usage,
         }) + _event("message_stop", {"type": "message_stop"})
 
@@ -243,6 +255,7 @@ cdef class Translator:
         """
         self._over = True
         self._drain_splitter()
+        self._writer.settle()
         return self._taken() + _event("error", {
             "type": "error",
             "error": {"type": error_type, "message": message},
@@ -268,6 +281,9 @@ cdef class Translator:
     cdef bint is_content(self) noexcept:
         return self._writer.has_content
 
+    cdef bint is_finished(self) noexcept:
+        return self._writer.ended is not None
+
     cdef void _shrink(self) noexcept:
         if self._plain.room > PLAIN_KEPT_MAX:
             release(&self._plain)
@@ -278,6 +294,11 @@ cdef class Translator:
     def has_content(self) -> bool:
         """Whether a content block has been opened: from then on no other try may follow."""
         return self._writer.has_content
+
+    @property
+    def finished_early(self) -> bool:
+        """Whether the client's limits ended the answer: the rest of the body is not wanted."""
+        return self.is_finished()
 
     @property
     def ascii_chars(self) -> int:
@@ -306,6 +327,7 @@ cdef class Translator:
                     self._on_exception(&frame)
                 elif frame.message_type == MESSAGE_ERROR:
                     self._fail(Failure("error", words(frame.name), words(frame.error_message)))
+                self._over |= self._writer.ended is not None
         except Violation as violation:
             self._fail(Failure("protocol", violation.name, violation.message))
         except FrameError as error:
@@ -343,7 +365,7 @@ cdef class Translator:
         cdef str name = words(frame.name).rpartition("#")[2].partition(":")[0]
         if name == "ContentLengthExceededException":
             self._finish_text()
-            if self._writer.has_content:
+            if self._writer.has_content or self._writer.ended is not None:
                 self._length_exceeded = self._over = True
                 return 0
         return self._fail(_told("exception", name, frame.payload))
@@ -376,9 +398,11 @@ cdef class Translator:
         if self._split:
             if literal.flags or not self._splitter.may_skip(literal.start[0]):
                 return False
-            self._splitter.skip(literal.start, literal.len)
             kind = self._splitter._mode
-        self._writer.put_literal(kind, literal)
+        if not self._writer.put_literal(kind, literal):
+            return False
+        if self._split:
+            self._splitter.skip(literal.start, literal.len)
         return True
 
     cdef int _put_text(self) except -1:
@@ -412,6 +436,7 @@ cdef class Translator:
         end_text(&self._text_carry, &self._plain)
         self._put_text()
         self._drain_splitter()
+        self._writer.settle()
         self._plain.len = 0
         end_text(&self._thinking_carry, &self._plain)
         return self._writer.put_plain(THINKING, self._plain.data, self._plain.len)
@@ -428,7 +453,8 @@ cdef class Translator:
             if literal.len == 0:
                 return 0
             if not (literal.flags & IS_BROKEN or _is_pending(&self._thinking_carry)):
-                return self._writer.put_literal(THINKING, &literal)
+                if self._writer.put_literal(THINKING, &literal):
+                    return 0
             decode_literal(literal.start, literal.len, &self._thinking_carry, &self._plain)
             return self._writer.put_plain(THINKING, self._plain.data, self._plain.len)
         event = read_payload(payload)
@@ -451,6 +477,7 @@ cdef class Translator:
         cdef str tool_id = event.string("toolUseId")
         cdef str name = event.string("name")
         cdef _Tool tool = self._tools.get(tool_id)
+        cdef Py_ssize_t known
         if tool is None:
             if not tool_id or not name:
                 raise Violation("toolUseEvent", "without id or name")
@@ -458,7 +485,11 @@ cdef class Translator:
             tool = self._tools[tool_id] = _Tool(tool_id, name)
         elif name and name != tool.name:
             raise Violation("toolUseEvent", "another name for the same id")
+        known = tool.text.len
         tool.add(event)
+        if tool.text.len > known:
+            tool.counted = True
+            self._spend(tool.text.data + known, tool.text.len - known)
         if event.members.get("stop") is True and not tool.stopped:
             self._stop_tool(tool)
         return 0
@@ -470,11 +501,20 @@ cdef class Translator:
         if arguments is None:
             self._tool_cut = True
             return 0
+        if not tool.counted:
+            self._spend(<const uint8_t *>PyBytes_AS_STRING(arguments), len(arguments))
         self._drain_splitter()
         self._splitter.fresh_line()
         self._writer.put_tool(tool.id, self._tool_names.get(tool.name, tool.name), arguments)
         self._tools_done += 1
         return 0
+
+    cdef int _spend(self, const uint8_t *arguments, Py_ssize_t size) except -1:
+        """Count arguments as output; too many end the answer without the call."""
+        if self._writer.spend(arguments, size):
+            return 0
+        self._drain_splitter()
+        return self._writer.run_out()
 
     # -- accounting ------------------------------------------------------------------------
 
@@ -508,6 +548,8 @@ cdef class Translator:
 
     cdef str _judge(self):
         """Decide the stop reason."""
+        if self._writer.ended is not None:
+            return self._writer.ended
         if self._tool_cut or self._length_exceeded:
             return "max_tokens"
         if self._writer.has_content and not self._witnessed:

@@ -29,7 +29,8 @@ DELTAS = {
     "redacted_thinking": set(),
 }
 STOP_REASONS = {
-    "end_turn", "max_tokens", "tool_use", "refusal", "model_context_window_exceeded",
+    "end_turn", "max_tokens", "stop_sequence", "tool_use", "refusal",
+    "model_context_window_exceeded",
 }  # fmt: skip
 
 
@@ -145,7 +146,8 @@ class StrictReader:
         assert not self._ended, "two message_delta"
         self._ended = True
         assert data["delta"]["stop_reason"] in STOP_REASONS
-        assert data["delta"]["stop_sequence"] is None
+        by_sequence = data["delta"]["stop_reason"] == "stop_sequence"
+        assert bool(data["delta"]["stop_sequence"]) == by_sequence
         assert data["usage"]["output_tokens"] >= 0
         self.reading.message |= data["delta"]
         self.reading.message["usage"] |= data["usage"]

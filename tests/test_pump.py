@@ -82,9 +82,14 @@ class Kiro(Wire):
         self.reading = True
 
 
-def translator() -> Translator:
+def translator(stop_sequences: tuple[str, ...] = ()) -> Translator:
     return Translator(
-        message_id="msg_1", model="m", split_tags=False, drop_thinking=False, tool_names={}
+        message_id="msg_1",
+        model="m",
+        split_tags=False,
+        drop_thinking=False,
+        tool_names={},
+        stop_sequences=stop_sequences,
     )
 
 
@@ -125,6 +130,16 @@ def test_nobody_is_woken_for_events_and_the_first_content_is_told_once() -> None
         kiro.send(FRAMES[0])
     assert told == [1]
     assert kiro.woken == woken
+
+
+def test_an_early_end_writes_what_comes_before_it_and_wakes_the_waiter() -> None:
+    client, kiro = Client(), Kiro()
+    machine = translator(stop_sequences=("wör",))
+    kiro.attach(Pump(machine, client.outlet, None))
+    woken = kiro.woken
+    kiro.send(*FRAMES)
+    assert not kiro.wants_more and kiro.woken > woken and machine.finished_early
+    assert client.body == translator().feed(FRAMES[0])
 
 
 def test_a_failure_writes_what_was_complete_and_wakes_the_waiter() -> None:

@@ -104,7 +104,7 @@ static char *built_in_body(size_t *n) {
           "\"9d1f3c52-8a54-4b7e-9c55-2f6f3f1f7a10\",\"currentMessage\":{\"userInputMessage\":"
           "{\"content\":\"Go on. [[load %s]]\",\"modelId\":\"claude-sonnet-4.5\",\"origin\":"
           "\"AI_EDITOR\"}},\"history\":[]}}"
-        : "{\"model\":\"claude-sonnet-4-5\",\"max_tokens\":4096,\"stream\":%s,\"messages\":"
+        : "{\"model\":\"claude-sonnet-4-5\",\"max_tokens\":64000,\"stream\":%s,\"messages\":"
           "[{\"role\":\"user\",\"content\":\"Go on. [[load %s]]\"}]}";
     const char *stream = o.json_answer ? "false" : "true";
     int size = kiro ? asprintf(&text, form, o.ask) : asprintf(&text, form, stream, o.ask);

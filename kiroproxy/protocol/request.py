@@ -33,6 +33,8 @@ from kiroproxy.protocol.websearch import WebSearch, detect
 
 # A local estimate may be off by a third; beyond this factor Kiro could only refuse.
 OVERFLOW_FACTOR = 1.5
+# The matcher takes 32 bytes for each byte of them; real ones are a few words.
+STOP_CHARS_MAX = 16_384
 BILLING_HEADER = "x-anthropic-billing-header:"
 _TOO_DEEP = "The request body is nested too deeply"
 
@@ -312,7 +314,13 @@ def _stop_sequences(body: dict[str, Any]) -> tuple[str, ...]:
     given = body.get("stop_sequences") or []
     if not isinstance(given, list) or not all(isinstance(word, str) for word in given):
         raise RequestError("stop_sequences: Input should be a valid list")
-    return tuple(word for word in given if word)
+    if not all(word.strip() for word in given):
+        raise RequestError("stop_sequences: each stop sequence must contain non-whitespace")
+    if sum(map(len, given)) > STOP_CHARS_MAX:
+        raise RequestError(
+            f"stop_sequences: Input should have at most {STOP_CHARS_MAX} characters in all"
+        )
+    return tuple(given)
 
 
 def _system(system: Any) -> str:

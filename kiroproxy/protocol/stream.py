@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from kiroproxy._sse import UNSIGNED_SIGNATURE, Failure, Translator
-from kiroproxy.protocol.tokens import estimate_output
+from kiroproxy.protocol.tokens import estimate_output, output_room
 
 __all__ = ["UNSIGNED_SIGNATURE", "Answer", "Failure", "StreamPlan"]
 
@@ -31,13 +31,18 @@ class StreamPlan(Protocol):
     def input_tokens(self) -> int: ...
     @property
     def context_window(self) -> int: ...
+    @property
+    def stop_sequences(self) -> tuple[str, ...]: ...
+    @property
+    def max_tokens(self) -> int: ...
 
 
 class Answer:
     """Kiro's bytes in, the client's events out.
 
     Order: start once a client, feed…, end, then finish if `failure` is None, else restart or
-    abort.
+    abort. Once `finished_early`, nothing more is read: the connection is closed, for upstream
+    charges to its end; then end and finish.
     """
 
     __slots__ = ("_plan", "feed", "message_id", "translator", "usage_source")
@@ -52,6 +57,8 @@ class Answer:
             split_tags=plan.split_tags,
             drop_thinking=plan.drop_thinking,
             tool_names=plan.tool_names,
+            stop_sequences=plan.stop_sequences,
+            room=output_room(plan.max_tokens, plan.requested_model),
         )
         self.feed = self.translator.feed  # bound here: called once a chunk
         self.usage_source = ""  # "metadata" | "percentage" | "estimate", set by usage()
@@ -69,7 +76,7 @@ class Answer:
         )
 
     def end(self) -> bytes:
-        """Tell that the body ended cleanly; sets `stop_reason`, or `failure`."""
+        """Tell that the body ended cleanly, or early; sets `stop_reason`, or `failure`."""
         return self.translator.end()
 
     def finish(self) -> bytes:
@@ -90,6 +97,11 @@ class Answer:
     def has_content(self) -> bool:
         """Whether the client has been given content: no other try may follow."""
         return self.translator.has_content
+
+    @property
+    def finished_early(self) -> bool:
+        """Whether a stop sequence or `max_tokens` ended the answer."""
+        return self.translator.finished_early
 
     @property
     def failure(self) -> Failure | None:

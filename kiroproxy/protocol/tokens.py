@@ -29,6 +29,7 @@ _TOOL_USE_TOKENS = 12
 _TOOL_RESULT_TOKENS = 8
 
 _UNKNOWN_IMAGE_TOKENS = 1600
+_MOST_TOKENS = 10**9  # of an answer; keeps the arithmetic of the stream within 64 bits
 _PDF_PAGE_TOKENS = 2176  # the published one-page answer less its request
 # Definitions the server supplies for its own tool types, as published.
 _TYPED_TOOL_TOKENS = (("bash_", 245), ("text_editor_", 700), ("computer_", 735))
@@ -87,9 +88,26 @@ def estimate_output(ascii_chars: int, other_chars: int, model: str = "") -> int:
 
     Units: characters (not bytes); everything that is not ASCII counts as other.
     """
-    # Between prose (4.3 and 3.2) and code full of signs (3.1 and 2.5).
-    per_token = 2.9 if _version(model) >= _DENSE_SINCE else 3.5
-    return round(ascii_chars / per_token + other_chars)
+    return round(ascii_chars * 10 / _tenths_per_token(model) + other_chars)
+
+
+def output_room(max_tokens: int, model: str = "") -> tuple[int, int, int]:
+    """Return how much an answer may hold before it is clearly longer than `max_tokens`.
+
+    Shape: (units in all, units of an ASCII character, units of any other), by the same estimate
+    as the count of tokens; whole numbers, so that it does not matter how the text is cut.
+    """
+    per_token = _tenths_per_token(model)
+    # Arabic and Russian are estimated at 1.7 times their tokens, English prose at 1.4 times; a
+    # few words can be further off. Nothing was asked for with 0, so nothing is given.
+    clearly = 2 * min(max_tokens, _MOST_TOKENS) + 8 if max_tokens else 0
+    return clearly * per_token, 10, per_token
+
+
+def _tenths_per_token(model: str) -> int:
+    """Return how many ASCII characters ten tokens have."""
+    # Between prose (43 and 32) and code full of signs (31 and 25).
+    return 29 if _version(model) >= _DENSE_SINCE else 35
 
 
 def _version(model: str) -> tuple[int, int]:

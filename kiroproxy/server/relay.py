@@ -154,7 +154,7 @@ class Relay:
         return None if answer.failure is None else classify_failure(answer.failure)
 
     async def _copy(self, response: Response, limit: asyncio.Timeout) -> None:
-        """Pass chunks on one by one until the answer ends or fails."""
+        """Pass chunks on one by one until the answer ends, early or not, or fails."""
         answer, target = self._answer, self._target
         waiting = True
         while data := await response.chunk():
@@ -164,7 +164,7 @@ class Relay:
                 waiting = False
             if events:
                 await target.write(events)
-            if answer.failure is not None:
+            if answer.failure is not None or answer.finished_early:
                 return
 
     def _last_events(self) -> bytes:

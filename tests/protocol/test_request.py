@@ -121,7 +121,7 @@ def test_a_conversation_keeps_its_beginning_from_turn_to_turn():
 
 def test_the_plan_tells_what_the_answer_needs(translate):
     plan = translate(
-        HELLO, model="claude-opus-4-8[1m]", stream=True, stop_sequences=["END", ""], max_tokens=77
+        HELLO, model="claude-opus-4-8[1m]", stream=True, stop_sequences=["END"], max_tokens=77
     ).plan
     assert (plan.requested_model, plan.model.id) == ("claude-opus-4-8[1m]", "claude-opus-4.8")
     assert (plan.stream, plan.stop_sequences, plan.max_tokens) == (True, ("END",), 77)
@@ -247,6 +247,7 @@ def test_a_thread_is_refused_so_that_clients_resend_everything():
 
 
 GOOD = {"model": "claude-sonnet-4-6", "max_tokens": 10, "messages": [HELLO]}
+NO_BLANK_SEQUENCE = "stop_sequences: each stop sequence must contain non-whitespace"
 
 
 @pytest.mark.parametrize(
@@ -268,6 +269,11 @@ GOOD = {"model": "claude-sonnet-4-6", "max_tokens": 10, "messages": [HELLO]}
          "messages.0.content: Input should be a valid list"),
         ({"system": 5}, "system: Input should be a valid list"),
         ({"stop_sequences": "END"}, "stop_sequences: Input should be a valid list"),
+        ({"stop_sequences": ["END", 1]}, "stop_sequences: Input should be a valid list"),
+        ({"stop_sequences": ["END", ""]}, NO_BLANK_SEQUENCE),
+        ({"stop_sequences": [" \t\n\u3000"]}, NO_BLANK_SEQUENCE),
+        ({"stop_sequences": ["x" * 9000] * 2},
+         "stop_sequences: Input should have at most 16384 characters in all"),
         ({"model": "claude-opus-9"}, "model: claude-opus-9"),
     ],
 )  # fmt: skip

@@ -124,6 +124,8 @@ def test_the_message_is_what_a_streaming_client_puts_together(
         tool_names = script["options"].get("tool_names", {})
         input_tokens = 5
         context_window = 200_000
+        stop_sequences = ()
+        max_tokens = 1024
 
     answer = Answer(Plan(), "msg_1")
     out = answer.start()

@@ -21,6 +21,8 @@ class Plan:
     tool_names: dict[str, str] = field(default_factory=dict)
     input_tokens: int = 1234
     context_window: int = 200_000
+    stop_sequences: tuple[str, ...] = ()
+    max_tokens: int = 1024
 
 
 TEXT = "All the words of this answer"
@@ -142,3 +144,59 @@ def test_what_it_cost_is_passed_on() -> None:
     )
     assert answer.credits == 0.75
     assert answer.upstream_request_id == "r-1"
+
+
+# -- the client's limits -------------------------------------------------------------------
+
+
+def limited(*texts: str, **plan: Any) -> tuple[Answer, bytes]:
+    """An answer of these texts as its owner reads it: up to where it is ended."""
+    answer = Answer(Plan(**plan), "msg_1")
+    out = answer.start()
+    for text in texts:
+        out += answer.feed(frames.event("assistantResponseEvent", {"content": text}))
+        if answer.finished_early:
+            break
+    return answer, out + answer.end() + answer.finish()
+
+
+def test_a_stop_sequence_ends_the_answer_and_its_usage_is_estimated(read_stream: Reader) -> None:
+    answer, out = limited("one S", "TOP two", "three", stop_sequences=("STOP",))
+    message = read_stream(out).message
+    assert (message["stop_reason"], message["stop_sequence"]) == ("stop_sequence", "STOP")
+    assert message["content"] == [{"type": "text", "text": "one "}]
+    assert answer.usage_source == "estimate" and message["usage"]["output_tokens"] == 1
+
+
+def test_a_restarted_answer_has_the_same_limits() -> None:
+    answer = Answer(Plan(stop_sequences=("STOP",)), "msg_1").restart()
+    answer.feed(frames.event("assistantResponseEvent", {"content": "a STOP"}))
+    assert answer.finished_early
+
+
+@pytest.mark.parametrize("model", ["claude-sonnet-4-5", "claude-opus-4-8", "auto"])
+@pytest.mark.parametrize("max_tokens", [1, 10, 1000, 32_000])
+@pytest.mark.parametrize("letter", ["a", "你"])
+def test_an_answer_is_cut_only_when_it_is_clearly_too_long(
+    model: str, max_tokens: int, letter: str, read_stream: Reader
+) -> None:
+    plan = {"requested_model": model, "max_tokens": max_tokens}
+    ascii_per_token = 100_000 / estimate_output(100_000, 0, model)
+    per_token = ascii_per_token if letter == "a" else 1
+    whole = read_stream(limited(letter * int(1.9 * max_tokens * per_token + 1), **plan)[1])
+    assert len(whole.text()) > 1.8 * max_tokens * per_token
+    page = letter * int((2 * max_tokens + 9) * per_token + 1)
+    answer, out = limited(page, "never", **plan)
+    assert answer.stop_reason == "max_tokens" and answer.finished_early
+    assert page.startswith(read_stream(out).text()) and read_stream(out).text() != page
+
+
+def test_no_tokens_at_all_are_a_warm_up(read_stream: Reader) -> None:
+    message = read_stream(limited("Hello", max_tokens=0)[1]).message
+    assert (message["content"], message["stop_reason"]) == ([], "max_tokens")
+    assert message["usage"]["output_tokens"] == 0
+
+
+def test_any_number_of_tokens_can_be_asked_for() -> None:
+    assert limited("Hello", max_tokens=10**400)[0].stop_reason == "max_tokens"  # no tail came
+    assert not limited("Hello", max_tokens=10**400)[0].finished_early

@@ -417,7 +417,7 @@ async def test_leaving_while_the_token_is_renewed_ends_it(run_gateway: Any, capl
 async def test_a_slow_client_stops_the_reading_from_kiro(run_gateway: Any) -> None:
     text = "a" * 4000
     gateway = await run_gateway(Script((Start(), *[Text(text)] * 20_000)))  # 80 MB
-    reader, writer = await open_stream(gateway)
+    reader, writer = await open_stream(gateway, max_tokens=100_000_000)
     await reader.readuntil(b"message_start")
     request = await gateway.sim.wait_for(1)
     sent = -1

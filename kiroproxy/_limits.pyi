@@ -1,0 +1,6 @@
+from kiroproxy._blocks import BlockWriter
+
+class LimitedWriter(BlockWriter):
+    def __new__(
+        cls, stop_sequences: tuple[str, ...], room: int, ascii_cost: int, other_cost: int
+    ) -> LimitedWriter: ...

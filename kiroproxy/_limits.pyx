@@ -1,0 +1,140 @@
+"""The block writer that ends an answer where the client asked for it: at a sequence, or in length.
+
+Rules of this file: what was written before the limits were reached is what BlockWriter would have
+written; nothing is written after it. Sequences are looked for in text only, one text block at a
+time: what the client reads as one text is what is searched. Text is held back only as `_stops`
+does it.
+
+Theory of operation. Every character upstream generates costs something, thinking (dropped or not)
+and tool arguments included; the first that cannot be paid for ends the answer. A sequence found
+within what can be paid for comes first. `ended` tells the reason, in Anthropic's words; the block
+that is open then is closed by the owner, as at any end.
+
+Source: Anthropic's stop_sequences, max_tokens and stop reasons, as BEHAVIOUR.md has them.
+"""
+
+from kiroproxy._blocks cimport BlockWriter, Tally, count_chars
+from kiroproxy._text cimport HAS_ESCAPE, Literal
+from kiroproxy._thinking cimport TEXT, THINKING
+
+
+cdef class LimitedWriter(BlockWriter):
+    """Write content blocks until a limit is reached.
+
+    Order: as BlockWriter; settle before the last close_block.
+    Units: `room` and the costs are in one unit of the caller's choice; room -1 = unlimited.
+    Cost: one call and one addition a delta; with sequences, one pass over the text, and one copy
+    of it where a sequence may lie.
+    """
+
+    def __cinit__(self, tuple stop_sequences, int64_t room, int64_t ascii_cost, int64_t other_cost):
+        self._stops = Stops(stop_sequences) if stop_sequences else None
+        self._left, self._ascii_cost, self._other_cost = room, ascii_cost, other_cost
+        if room < 0:
+            self._left = self._ascii_cost = self._other_cost = 0
+
+    # -- content ---------------------------------------------------------------------------
+
+    cdef int put_literal(self, int kind, Literal *literal) except -1:
+        cdef int64_t cost = literal.ascii * self._ascii_cost + literal.other * self._other_cost
+        if self.ended is not None:
+            return 1
+        if cost > self._left:
+            return 0  # the end lies within: found by the character
+        if self._stops is not None:
+            if kind == THINKING:
+                if not self._makes_way(kind):
+                    return 1
+            elif literal.flags & HAS_ESCAPE or not self._stops.passes(literal.start, literal.len):
+                return 0
+        self._left -= cost
+        return BlockWriter.put_literal(self, kind, literal)
+
+    cdef int put_plain(self, int kind, const uint8_t *text, Py_ssize_t size) except -1:
+        cdef Py_ssize_t affordable
+        if self.ended is not None or size == 0:
+            return 0
+        affordable = self._afford(text, size)
+        if kind == TEXT and self._stops is not None:
+            self._put_watched(text, affordable)
+        elif self._makes_way(kind):
+            BlockWriter.put_plain(self, kind, text, affordable)
+        return 0 if affordable == size else self.run_out()
+
+    cdef int put_signature(self, str signature) except -1:
+        if not signature or self.drops_thinking or not self._has_room():
+            return 0
+        return BlockWriter.put_signature(self, signature)
+
+    cdef int put_redacted(self, str data) except -1:
+        if not data or self.drops_thinking or not self._has_room():
+            return 0
+        return BlockWriter.put_redacted(self, data)
+
+    cdef int put_tool(self, str tool_id, str name, bytes arguments) except -1:
+        """Write a whole tool call; it was paid for by `spend`."""
+        if not self._makes_way(-1):
+            return 0
+        return BlockWriter.put_tool(self, tool_id, name, arguments)
+
+    # -- sequences -------------------------------------------------------------------------
+
+    cdef int _put_watched(self, const uint8_t *text, Py_ssize_t size) except -1:
+        return self._give_out(self._stops.take(text, size))
+
+    cdef int _give_out(self, Py_ssize_t size) except -1:
+        """Write the first bytes of what is held; the sequence behind them, if any, ends it."""
+        BlockWriter.put_plain(self, TEXT, self._stops.held.data, size)
+        self._stops.drop(size)
+        if self._stops.found is not None:
+            self.ended, self.stop_sequence = "stop_sequence", self._stops.found
+        return 0
+
+    cdef int settle(self) except -1:
+        if self._stops is None or self.ended is not None:
+            return 0
+        return self._give_out(self._stops.give_up())
+
+    cdef bint _makes_way(self, int kind) except -1:
+        """Have the held text written before something that stands behind it; False: it ended."""
+        if kind != THINKING or not self.drops_thinking:  # dropped thinking parts no text
+            self.settle()
+        return self.ended is None
+
+    # -- length ----------------------------------------------------------------------------
+
+    cdef bint spend(self, const uint8_t *arguments, Py_ssize_t size) noexcept:
+        cdef Tally tally
+        cdef int64_t cost
+        tally.ascii = tally.other = 0
+        count_chars(arguments, size, &tally)
+        cost = tally.ascii * self._ascii_cost + tally.other * self._other_cost
+        if cost > self._left:
+            return False
+        self._left -= cost
+        return True
+
+    cdef int run_out(self) except -1:
+        self.settle()
+        if self.ended is None:
+            self.ended = "max_tokens"
+        return 0
+
+    cdef bint _has_room(self) except -1:
+        """Whether something without characters may follow: not once all is spent."""
+        if self._makes_way(-1) and self._ascii_cost and self._left <= 0:
+            self.run_out()
+        return self.ended is None
+
+    cdef Py_ssize_t _afford(self, const uint8_t *text, Py_ssize_t size) noexcept:
+        """Pay for as many whole characters as there is room for; return their bytes."""
+        cdef Py_ssize_t index
+        cdef int64_t cost
+        for index in range(size):
+            if text[index] & 0xC0 == 0x80:
+                continue  # it was paid for with the byte that opened it
+            cost = self._ascii_cost if text[index] < 0x80 else self._other_cost
+            if cost > self._left:
+                return index
+            self._left -= cost
+        return size
