@@ -5,8 +5,11 @@ Rules of this file: httpx ends here — its exceptions become ours with `from`, 
 nothing else. No body is logged: they hold tokens.
 
 Theory of operation. One client for each proxy, the least recently used closed first; accounts
-without a proxy share one. Cookies are refused: a shared client would carry one account's to
-another. Answers are read up to a limit and judged by `faults`.
+without a proxy share one. httpx looks at its spare connections only when asked for another, and
+calls may be hours apart; so a client is closed once it was idle for the pool's time, else a
+connection that Kiro ended would lie in CLOSE_WAIT until then. Cookies are refused: a shared
+client would carry one account's to another. Answers are read up to a limit and judged by
+`faults`.
 """
 
 import asyncio
@@ -57,6 +60,7 @@ class Answer(NamedTuple):
 class _Client:
     http: httpx.AsyncClient
     users: int = 0
+    expiry: asyncio.TimerHandle | None = None  # set while nobody uses it
 
 
 class ControlPlane:
@@ -73,6 +77,7 @@ class ControlPlane:
         self._ids = ids
         self._max_clients = max_clients
         self._clients: OrderedDict[Proxy | None, _Client] = OrderedDict()
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,8 +93,8 @@ class ControlPlane:
     async def aclose(self) -> None:
         """Close every connection; calls still running fail."""
         while self._clients:
-            _, client = self._clients.popitem()
-            await client.http.aclose()
+            await self._forget(next(iter(self._clients))).aclose()
+        await asyncio.gather(*self._closing)
 
     # -- Kiro's operations -----------------------------------------------------------------
 
@@ -156,17 +161,34 @@ class ControlPlane:
             client = self._clients[proxy] = _Client(self._open(proxy))
         self._clients.move_to_end(proxy)
         client.users += 1
+        if client.expiry:
+            client.expiry.cancel()
         try:
             await self._close_spare()
             yield client.http
         finally:
             client.users -= 1
+            if not client.users and self._clients.get(proxy) is client:
+                loop = asyncio.get_running_loop()
+                client.expiry = loop.call_later(self._config.pool_idle_s, self._expire, proxy)
+
+    def _expire(self, proxy: Proxy | None) -> None:
+        task = asyncio.create_task(self._forget(proxy).aclose())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def _forget(self, proxy: Proxy | None) -> httpx.AsyncClient:
+        """Return the client, to be closed; who calls from now on gets a new one."""
+        client = self._clients.pop(proxy)
+        if client.expiry:
+            client.expiry.cancel()
+        return client.http
 
     async def _close_spare(self) -> None:
         """Keep within the limit, but never under a running call."""
         idle = [proxy for proxy, client in self._clients.items() if not client.users]
         for proxy in idle[: max(len(self._clients) - self._max_clients, 0)]:
-            await self._clients.pop(proxy).http.aclose()
+            await self._forget(proxy).aclose()
 
     def _open(self, proxy: Proxy | None) -> httpx.AsyncClient:
         config, context = self._config, client_context(self._config.tls_backend)

@@ -273,6 +273,36 @@ async def test_a_proxy_that_refuses_the_tunnel_is_named_as_such(serve: Any) -> N
     assert "hunter2" not in str(caught.value) + caught.value.detail
 
 
+async def test_no_connection_outlives_the_idle_time(serve: Any) -> None:
+    peer = await serve(answers(ok({})))
+    async with ControlPlane(config_for(peer, pool_idle_s=0.01)) as control:
+        for _ in range(2):
+            assert await control.usage_limits(CREDENTIAL) == {}
+            assert peer.open == 1
+            await until(lambda: peer.open == 0)
+
+
+async def test_a_call_keeps_its_connection_past_the_idle_time(serve: Any) -> None:
+    go_on = asyncio.Event()
+
+    async def slow(peer: Any, reader: Any, writer: Any) -> None:
+        await peer.request(reader)
+        await go_on.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        await writer.drain()
+
+    held, quick = await serve(slow), await serve(answers(ok({})))
+    proxied = Target("GET", "http://kiro.invalid/x", [])
+    async with ControlPlane(Config(pool_idle_s=0)) as control:
+        call = asyncio.create_task(
+            control.exchange(proxied, b"", Proxy("http", "127.0.0.1", held.port))
+        )
+        await control.exchange(proxied, b"", Proxy("http", "127.0.0.1", quick.port))
+        await until(lambda: quick.open == 0 and held.open == 1)
+        go_on.set()
+        assert (await call).status == 200
+
+
 async def test_spare_clients_are_closed_but_never_under_a_call(serve: Any) -> None:
     waiting, go_on = asyncio.Event(), asyncio.Event()
 
