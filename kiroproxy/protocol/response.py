@@ -1,8 +1,8 @@
 """The events of one answer folded into one message, for `stream: false`.
 
 Rules of this file: it reads Anthropic's events and nothing else, so a whole answer is by
-construction what a streaming client would have put together. Integers of more than 64 bits in
-tool arguments become floats, as in any JavaScript client; a stream passes them on as sent.
+construction what a streaming client would have put together. A tool's arguments are spliced in
+as they came, unread: no number is rounded, no nesting is too deep to write again.
 
 Source: Anthropic's streaming grammar and message object.
 """
@@ -40,7 +40,10 @@ class Fold:
                     self._take(orjson.loads(line[5:]))
 
     def message(self) -> dict[str, Any]:
-        """Return the message. Raises: ValueError — the stream did not end."""
+        """Return the message, for orjson: arguments that came in pieces are a Fragment.
+
+        Raises: ValueError — the stream did not end.
+        """
         if not self._stopped:
             raise ValueError("the answer has no end: it must not be shown as whole")
         return self._message
@@ -55,7 +58,7 @@ class Fold:
             self._message["content"].append(self._block)
         elif kind == "content_block_stop":
             if self._json:
-                self._block["input"] = orjson.loads("".join(self._json))
+                self._block["input"] = orjson.Fragment("".join(self._json))
         elif kind == "message_start":
             self._message = {"stop_details": None} | event["message"]
         elif kind == "message_delta":

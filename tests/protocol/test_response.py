@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from kiroproxy.protocol.response import Fold
@@ -86,12 +87,26 @@ MESSAGE = {
 }
 
 
+def written(fold: Fold) -> Any:
+    """Return the message as its reader gets it."""
+    return json.loads(orjson.dumps(fold.message()))
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 7, len(STREAM)])
 def test_a_stream_in_pieces_of_any_size_is_one_message(size: int) -> None:
     fold = Fold()
     for at in range(0, len(STREAM), size):
         fold.feed(STREAM[at : at + size])
-    assert fold.message() == MESSAGE
+    assert written(fold) == MESSAGE
+
+
+@pytest.mark.parametrize("value", ["9" * 30, "1.10", "1E5", "[" * 900 + "]" * 900])
+def test_tool_arguments_are_written_as_they_came(value: str) -> None:
+    fold = Fold()
+    call = {"type": "tool_use", "id": "t1", "name": "f", "input": {}}
+    pieces = [{"type": "input_json_delta", "partial_json": x} for x in ('{"a":', value + "}")]
+    fold.feed(start() + block(0, call, *pieces) + END)
+    assert b'"input":{"a":' + value.encode() + b"}" in orjson.dumps(fold.message())
 
 
 def test_a_stream_without_its_end_is_no_message() -> None:
@@ -135,4 +150,4 @@ def test_the_message_is_what_a_streaming_client_puts_together(
     out += answer.end() + answer.finish()
     fold = Fold()
     fold.feed(out)
-    assert fold.message() == read_stream(out).message | {"stop_details": None}
+    assert written(fold) == read_stream(out).message | {"stop_details": None}
