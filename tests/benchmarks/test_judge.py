@@ -58,6 +58,14 @@ def test_a_noisy_run_takes_its_round_out_of_the_ratio() -> None:
     assert "3 are the least" in row.refusal
 
 
+def test_a_repeated_run_replaces_the_dropped_one_and_both_are_counted() -> None:
+    results = rounds((10, 10), (10, 10), (10, 10))
+    results[0]["noise"]["loop_s"] = 0.02
+    row = row_of([*results, run(0, "kiroproxy", 12)])
+    assert row.ratio is not None and row.ratio.high == 1.2
+    assert (row.ratio.count, row.dropped, row.refusal) == (3, 1, "")
+
+
 def test_lost_events_forbid_a_conclusion() -> None:
     results = [*rounds(*([(10, 10)] * 3)), run(3, "kiroproxy", 10, lost_events=2)]
     row = row_of(results)
