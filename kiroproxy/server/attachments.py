@@ -99,13 +99,12 @@ class Attachments:
 
         Raises: RequestError — with the path of the block that cannot be shown to a model.
         """
-        is_large = len(raw) > LARGE_BODY_BYTES
-        body = await _aside(is_large, lambda: parse_body(raw))
+        body = await aside(raw, lambda: parse_body(raw))
         found = list(media(body))
         if found:
             await self._download([medium for medium in found if medium.url])
             await self._scale([medium for medium in found if medium.kind == "image"])
-        return await _aside(is_large, lambda: convert(body))
+        return await aside(raw, lambda: convert(body))
 
     # -- by URL --------------------------------------------------------------------------
 
@@ -188,5 +187,6 @@ def _checked(kind: str, file: Fetched) -> tuple[str, str]:
     return _MEDIA_TYPES[found], data
 
 
-async def _aside(is_large: bool, work: Callable[[], T]) -> T:
-    return await asyncio.to_thread(work) if is_large else work()
+async def aside(raw: bytes, work: Callable[[], T]) -> T:
+    """Do the work a body asks for, in a thread if the body is large."""
+    return await asyncio.to_thread(work) if len(raw) > LARGE_BODY_BYTES else work()

@@ -136,7 +136,8 @@ _REFUSALS = {
     "IMAGE_MIME_MISMATCH": "Could not process image: it is not of the type it claims",
     "DOCUMENT_COUNT_EXCEEDED": "the request holds too many documents",
     "DOCUMENT_DUPLICATE_NAME": "two documents have the same name",
-    "DOCUMENT_MAXIMUM_PAGES_EXCEEDED": "a PDF has more than the maximum of pages",
+    # Claude Code looks for these very words; 100 is Claude's own limit, Kiro does not tell its.
+    "DOCUMENT_MAXIMUM_PAGES_EXCEEDED": "A maximum of 100 PDF pages may be provided.",
     "DOCUMENT_MODEL_NOT_SUPPORTED": "the model cannot read documents",
     "DOCUMENT_PASSWORD_PROTECTED": "a document is password protected",
     "DOCUMENT_SIZE_EXCEEDED": "a document exceeds Kiro's maximum size",

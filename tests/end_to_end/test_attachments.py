@@ -29,8 +29,8 @@ def encoded(picture: Image.Image, kind: str = "PNG") -> str:
     return base64.b64encode(out.getvalue()).decode()
 
 
-def noise(width: int, height: int) -> Image.Image:
-    return Image.frombytes("RGB", (width, height), Random(7).randbytes(width * height * 3))
+def noise(width: int, height: int, seed: int = 7) -> Image.Image:
+    return Image.frombytes("RGB", (width, height), Random(seed).randbytes(width * height * 3))
 
 
 def image(data: str, media_type: str = "image/png") -> dict[str, Any]:
@@ -213,7 +213,7 @@ async def test_a_stream_goes_on_while_large_images_are_worked_on(
     """The running stream is answered word by word; all of it must not wait for the pictures."""
     words = [f"w{number} " for number in range(60)]
     sim.enqueue(Script(answer(*words).steps, pace_s=0.02))
-    large = [image(encoded(noise(1500, 1300))) for _ in range(3)]
+    large = [image(encoded(noise(1500, 1300, seed))) for seed in range(3)]
     during = 0
     body = {"model": MODEL, "max_tokens": 100, "stream": True}
     body |= {"messages": [{"role": "user", "content": "go"}]}
