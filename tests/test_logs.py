@@ -53,6 +53,20 @@ def test_mask_leaves_ordinary_lines_alone(line: str) -> None:
     assert logs.mask(line) == line
 
 
+@pytest.mark.parametrize("form", ['"%s": "%s"', "'%s': '%s'", '\\"%s\\": \\"%s\\"', "%s = %s"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("accessToken", "REFRESH_TOKEN", "id_token", "authorizationToken", "auth_token"),
+        *("session_token", "clientSecret", "secretAccessKey", "kiro_api_key", "adminApiKey"),
+        *("countTokensApiKey", "x-api-key", "apikey", "private_key", "proxyPassword", "password"),
+        *("passphrase", "code_verifier", "deviceCode", "Authorization", "cookie"),
+    ],
+)
+def test_every_name_of_a_secret_is_known_in_every_form(name: str, form: str) -> None:
+    assert SECRET not in logs.mask(form % (name, SECRET))
+
+
 def test_a_secret_known_by_value_is_masked_wherever_it_stands(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

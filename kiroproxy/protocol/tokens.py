@@ -7,6 +7,7 @@ Source: Anthropic's published count_tokens answers (14, 403, 88, 2188 input toke
 tables of tool-use prompts, and its rule of 28-pixel image patches.
 """
 
+import functools
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -110,6 +111,7 @@ def _tenths_per_token(model: str) -> int:
     return 29 if _version(model) >= _DENSE_SINCE else 35
 
 
+@functools.lru_cache(maxsize=256)  # asked three times a request
 def _version(model: str) -> tuple[int, int]:
     """Return the Claude version in a model name, dates aside.
 

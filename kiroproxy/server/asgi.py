@@ -22,6 +22,7 @@ import logging
 import os
 import socket
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import uvicorn
@@ -56,6 +57,14 @@ class Limits:
     linger_s: float = 2.0
 
 
+class Awaited(Enum):
+    """What a request still owes."""
+
+    NOTHING = 0
+    HEAD = 1
+    BODY = 2
+
+
 class ServerConfig(uvicorn.Config):
     """uvicorn's configuration and our limits: the only thing a protocol is given."""
 
@@ -79,6 +88,7 @@ class Protocol(HttpToolsProtocol):
         # Per-connection state
         self._outlet: Outlet
         self._deadline: asyncio.TimerHandle | None = None
+        self._awaited = Awaited.HEAD
         self._deaf = False  # refused: whatever else arrives is dropped
         # Per-request state
         self._in_head = True
@@ -114,13 +124,15 @@ class Protocol(HttpToolsProtocol):
         if self._deaf:
             return
         if self._in_head:
-            if self._deadline is None:  # first byte after a finished request
-                self._arm(self._limits.head_timeout_s, self._head_is_late)
             self._arrived_bytes += len(data)
         super().data_received(data)
+        if self._deaf:
+            return
         # A header is reported when it is whole; one that never ends shows only here.
-        if self._in_head and self._arrived_bytes > self._head_limit() and not self._deaf:
+        if self._in_head and self._arrived_bytes > self._head_limit():
             self._refuse(HeadTooLarge("Request headers are too large"))
+            return
+        self._watch_phase()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser could not read (called by the base class)."""
@@ -152,11 +164,9 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._arrived_bytes = 0
-        self._arm(self._limits.body_timeout_s, self._body_is_late)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._disarm()
         self._in_head = True
         super().on_message_complete()
         if not self.pipeline:
@@ -205,6 +215,21 @@ class Protocol(HttpToolsProtocol):
         return self._limits.line_bytes + self._limits.headers_bytes
 
     # -- deadlines -------------------------------------------------------------------------
+
+    def _watch_phase(self) -> None:
+        """Time what is still to come; a request that came whole in one read needs no timer."""
+        awaited = Awaited.BODY
+        if self._in_head:
+            awaited = Awaited.HEAD if self._arrived_bytes else Awaited.NOTHING
+        if awaited is self._awaited:
+            return
+        self._awaited = awaited
+        if awaited is Awaited.HEAD:
+            self._arm(self._limits.head_timeout_s, self._head_is_late)
+        elif awaited is Awaited.BODY:
+            self._arm(self._limits.body_timeout_s, self._body_is_late)
+        else:
+            self._disarm()
 
     def _arm(self, delay_s: float, callback: Any) -> None:
         self._disarm()

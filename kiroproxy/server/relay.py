@@ -85,7 +85,9 @@ class Relay:
 
         Raises: GatewayError — tries are used up, or the answer broke after content.
         """
-        total_s = self._config.total_timeout_s or None
+        total_s = self._config.total_timeout_s
+        if not total_s:
+            return await self._work()
         try:
             async with asyncio.timeout(total_s) as limit:
                 return await self._work()

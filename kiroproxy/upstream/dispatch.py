@@ -360,6 +360,11 @@ class Exchange:
         attempt, self._try = self._try, None
         if attempt is None:
             return
+        level = logging.WARNING
+        if error is None:  # a first try that went well has nothing to add to the request's own line
+            level = logging.INFO if attempt.number > 1 else logging.DEBUG
+        if not log.isEnabledFor(level):
+            return
         fields: dict[str, object] = {
             "credential": attempt.credential_id,
             "try": attempt.number,
@@ -370,7 +375,6 @@ class Exchange:
         if error is not None:
             fields["error"] = type(error).__name__
             fields["detail"] = error.detail
-        level = logging.INFO if error is None else logging.WARNING
         log.log(level, "upstream try", extra={"fields": fields})
 
 

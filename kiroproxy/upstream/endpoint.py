@@ -11,6 +11,7 @@ credential's API region (or auth region, for the two logins), except where the r
 Source: captures of Kiro IDE's REST generation: paths, header names, the user-agent grammar.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
@@ -248,13 +249,12 @@ def _arn_in_query(credential: Credential) -> dict[str, str]:
     return {}
 
 
+_UNSENDABLE = re.compile(r"[^\x20-\x7e]")
+
+
 def _wire(text: str) -> bytes:
     """Encode one header value. Raises: InternalError — it could not be one header."""
-    try:
-        value = text.encode("ascii")
-    except UnicodeEncodeError:
-        value = b"\n"
-    if any(byte < 0x20 or byte == 0x7F for byte in value):
+    if _UNSENDABLE.search(text):
         # Not repeated in the message: the value may be a token.
         raise InternalError("a setting or credential holds characters no HTTP header can carry")
-    return value
+    return text.encode("ascii")
