@@ -5,8 +5,9 @@ thing said and port 0 is known before a worker starts; workers are spawned, so e
 they are given can be pickled.
 
 Theory of operation: one worker runs uvicorn in this process. Several share one bound socket
-under uvicorn's supervisor, which restarts a dead one. SIGTERM closes the listener and lets
-running answers end, at most `drainTimeout`; a second signal ends at once.
+and one page of memory, whose name they are given, under uvicorn's supervisor. It restarts a
+dead worker, after which we take back the leases that one held. SIGTERM closes the listener and
+lets running answers end, at most `drainTimeout`; a second signal ends at once.
 """
 
 import functools
@@ -22,6 +23,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from kiroproxy import logs
+from kiroproxy.accounts.page import SharedPage, sweep
 from kiroproxy.config import Config
 from kiroproxy.errors import ConfigError
 from kiroproxy.server.app import App, create
@@ -66,7 +68,21 @@ class Server(uvicorn.Server):
 
 
 class Supervisor(Multiprocess):
-    """uvicorn's supervisor, which passes a second signal on while the workers drain."""
+    """uvicorn's supervisor: clears up after a dead worker, passes a second signal on."""
+
+    def __init__(
+        self, config: ServerConfig, sockets: list[socket.socket], page: SharedPage
+    ) -> None:
+        super().__init__(config, sockets)
+        self._page = page
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace a worker that died, then take back what it held."""
+        super().keep_subprocess_alive()
+        for pid in sweep(self._page.ring):
+            _log.warning(
+                "a worker died; its leases were taken back", extra={"fields": {"pid": pid}}
+            )
 
     def join_all(self) -> None:
         """Wait for the workers; a signal meanwhile ends their waiting."""
@@ -90,17 +106,15 @@ def run(config: Config, ready: Callable[[str], None] | None = None) -> int:
     Raises: ConfigError — the address cannot be listened on.
     """
     listener = bind(config.host, config.port)
-    options = server_config(config, functools.partial(worker, config))
     up = functools.partial(ready or announce, base_url(config.host, listener))
     # uvicorn raises the signal again after the drain; to be stopped is a success.
     signal.signal(signal.SIGTERM, lambda _signal, _frame: None)
     try:
         if config.workers > 1:
-            up()  # the kernel queues connections until the workers are there
-            Supervisor(options, sockets=[listener]).run()
+            _supervise(config, listener, up)
             return 0
         _quiet_uvicorn(config.log_level)
-        server = Server(options, up)
+        server = Server(server_config(config, functools.partial(worker, config)), up)
         server.run(sockets=[listener])
     except KeyboardInterrupt:
         return 0
@@ -109,18 +123,36 @@ def run(config: Config, ready: Callable[[str], None] | None = None) -> int:
     return 0 if server.started else 1
 
 
+def _supervise(config: Config, listener: socket.socket, up: Callable[[], None]) -> None:
+    """Run several workers on one socket and one page. Raises: ConfigError."""
+    try:
+        page = SharedPage(config.workers)
+    except OSError as error:
+        raise ConfigError(
+            f"needs shared memory that cannot be had ({error.strerror or error})",
+            key="workers",
+            remedy="Make room in /dev/shm, or set workers to 1",
+        ) from error
+    options = server_config(config, functools.partial(worker, config, page.path))
+    try:
+        up()  # the kernel queues connections until the workers are there
+        Supervisor(options, [listener], page).run()
+    finally:
+        page.close()
+
+
 def _quiet_uvicorn(level: str) -> None:
     """Leave out uvicorn's account of its own start and stop; its warnings stay."""
     if level != "debug":
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
 
-def worker(config: Config) -> App:
+def worker(config: Config, page: str = "") -> App:
     """Build one worker's application, in its own process."""
     logs.setup(config.log_level)
     logs.keep_secret(*config.secrets)
     logging.getLogger("uvicorn.error").addFilter(_is_news)
-    return create(config)
+    return create(config, page)
 
 
 def _is_news(record: logging.LogRecord) -> bool:

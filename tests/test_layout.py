@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "accounts": {"_ring", "_roster"} | SHARED,
     "upstream": {"_wire", "accounts"} | SHARED,
     "server": {"_pump", "protocol", "upstream", "accounts"} | SHARED,
-    "serve": {"server"} | SHARED,
+    "serve": {"server", "accounts"} | SHARED,
     "cli": {"serve", "simulator", "server", "accounts"} | SHARED,
     "simulator": set(),
 }

@@ -349,6 +349,7 @@ def test_four_processes_that_join_at_once_agree_on_every_slot(page: mmap.mmap) -
     assert sorted(columns[0]) == list(range(CAPACITY))
 
 
+@pytest.mark.timeout(120)  # about ten seconds on an idle machine
 def test_a_worker_killed_anywhere_leaves_nothing_behind(page: mmap.mmap) -> None:
     """Kill one of three again and again; KIROPROXY_KILLS=1000000 for a long night."""
     kills = int(os.environ.get("KIROPROXY_KILLS", "1000"))

@@ -68,7 +68,10 @@ class SharedPage:
         self._fd, self.path = _create(folder)
         rows = rows_for(workers)
         size = page_size(CAPACITY, rows)
-        os.truncate(self._fd, size)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self._fd, 0, size)  # full memory is said now, not by SIGBUS later
+        else:
+            os.truncate(self._fd, size)
         self.ring = Ring(mmap.mmap(self._fd, size), CAPACITY, rows)
 
     def close(self) -> None:

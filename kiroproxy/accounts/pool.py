@@ -82,6 +82,7 @@ class Pool:
         self._slots: dict[int, Slot] = {}
         self._order: list[Slot] = []  # by position in the roster
         self._changes = self._ring.changes
+        self._edition = self._ring.edition
         self._admit(credentials)
 
     # -- one request -----------------------------------------------------------------------
@@ -180,6 +181,12 @@ class Pool:
         for id in self._slots.keys() - ids:
             self._slots.pop(id).disable(REMOVED, 0)  # requests in flight keep their lease on it
         self._admit(present)
+        self._ring.announce_edition()
+
+    def is_outdated(self) -> bool:
+        """Say, once each time, whether some worker has taken over a change of the file."""
+        seen, self._edition = self._edition, self._ring.edition
+        return seen != self._edition
 
     def reset(self, id: int) -> None:
         """Forget a credential's faults and enable it, unless its entry cannot be used."""

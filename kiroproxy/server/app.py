@@ -205,9 +205,12 @@ class _Answer:
         await self._send(message)
 
 
-def create(config: Config) -> App:
-    """Build the application of one worker; nothing is opened before the lifespan start."""
-    return App(config, Gateway(config))
+def create(config: Config, page: str = "") -> App:
+    """Build the application of one worker; nothing is opened before the lifespan start.
+
+    Shape: `page` names the memory that several workers share, "" = there is one worker.
+    """
+    return App(config, Gateway(config, page))
 
 
 def normal_path(path: str) -> str:

@@ -6,7 +6,9 @@ belongs to `Gateway`, which stops it and waits for it.
 Theory of operation: two background tasks. One fetches the model catalogue every hour, so
 that names resolve to what the account really has; until it succeeds the built-in catalogue
 answers. The other looks whether somebody changed the credentials file (the IDE, another
-worker, a person) and takes the change over.
+worker, a person) and takes the change over. With several workers a third one watches the
+shared page for what the others have renewed or read; faults and cooldowns need no watching,
+for every choice reads them there.
 """
 
 import asyncio
@@ -15,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from kiroproxy.accounts.credential import Credential
+from kiroproxy.accounts.page import open_ring, private_ring
 from kiroproxy.accounts.pool import Pool
 from kiroproxy.accounts.store import Store
 from kiroproxy.config import Config
@@ -30,13 +33,16 @@ _log = logging.getLogger(__name__)
 CATALOGUE_S = 3600.0  # models come and go by the week
 CATALOGUE_RETRY_S = 60.0
 CREDENTIALS_S = 5.0  # one stat() each
+WORKERS_S = 0.05  # two loads each; half of what a change may take to reach every worker
+WORKERS_RETRY_S = 1.0
 
 
 class Gateway:
     """One worker's shared parts. Order: start() → requests → aclose()."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, page: str = "") -> None:
         self.config = config
+        self._page = page  # names what the workers share; "" = there is one worker
         self.catalogue = Catalogue(aliases=config.model_aliases)
         self._background: list[asyncio.Task[None]] = []
 
@@ -47,7 +53,8 @@ class Gateway:
         credentials = await asyncio.to_thread(self.store.load)
         for notice in (*self.store.warnings, *map(str, self.store.faults)):
             _log.warning("%s", notice)
-        self.pool = Pool(credentials, config.load_balancing_mode)
+        self._ring = open_ring(self._page) if self._page else private_ring()
+        self.pool = Pool(credentials, config.load_balancing_mode, self._ring)
         self.control = ControlPlane(config)
         self.refresher = Refresher(self.store, self.control, config, on_renewed=self.pool.replace)
         self.connections = ConnectionPool(config)
@@ -58,6 +65,9 @@ class Gateway:
             asyncio.create_task(_forever(self._fetch_catalogue, CATALOGUE_S, CATALOGUE_RETRY_S)),
             asyncio.create_task(_forever(self._follow_file, CREDENTIALS_S, CREDENTIALS_S)),
         ]
+        if self._page:
+            follow = _forever(self._follow_workers, WORKERS_S, WORKERS_RETRY_S)
+            self._background.append(asyncio.create_task(follow))
 
     async def aclose(self) -> None:
         """Close everything, in the order of use."""
@@ -67,6 +77,7 @@ class Gateway:
         await self.refresher.aclose()
         await self.connections.aclose()
         await self.control.aclose()
+        self._ring.leave()
 
     def credential_counts(self) -> tuple[int, int]:
         """Return how many credentials there are, and how many could serve now."""
@@ -94,12 +105,26 @@ class Gateway:
     async def _follow_file(self) -> bool:
         try:
             changed = await asyncio.to_thread(self._changed_credentials)
+            if changed is not None:
+                self.pool.sync(changed)
+                _log.info("the credentials file was changed and read again")
         except (ConfigError, OSError) as fault:  # half-written: the next look finds it whole
             _log.warning("%s", fault)
-            return True
-        if changed is not None:
-            self.pool.sync(changed)
-            _log.info("the credentials file was changed and read again")
+        return True
+
+    async def _follow_workers(self) -> bool:
+        """Take over tokens that other workers renewed, and file changes they noticed first."""
+        try:
+            for id, generation in self.pool.stale():
+                renewed = await asyncio.to_thread(self.store.reload_one, id)
+                if renewed is not None:  # else it was removed, which is the file's news to tell
+                    self.pool.adopt(renewed, generation)
+                    _log.debug("credential %s: took over what another worker renewed", renewed.name)
+        except (ConfigError, OSError) as fault:
+            _log.warning("%s", fault)
+            return False
+        if self.pool.is_outdated():
+            await self._follow_file()
         return True
 
     def _changed_credentials(self) -> list[Credential] | None:

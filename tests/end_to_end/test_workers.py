@@ -1,0 +1,134 @@
+"""Several workers with one truth: what one learns of a credential, all of them go by.
+
+A worker is singled out by stopping the others: a stopped process accepts no connection.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from support.gateway import Gateway
+
+from kiroproxy.simulator.script import Script, refuse
+from kiroproxy.simulator.server import Simulator
+from kiroproxy.simulator.tokens import TokenState
+
+HELLO = {
+    "model": "claude-sonnet-4-6",
+    "max_tokens": 100,
+    "messages": [{"role": "user", "content": "Say hello"}],
+}
+SUSPENDED = refuse(
+    403, "AccessDeniedException", "Your account is temporarily suspended.", "TEMPORARILY_SUSPENDED"
+)
+SLOW_DOWN = refuse(
+    429, "ThrottlingException", "Too many requests", "USER_REQUEST_RATE_EXCEEDED", retry_after_s=30
+)
+
+
+@pytest.fixture
+async def two(sim: Simulator, serve: Any) -> AsyncIterator[Any]:
+    """Start gateways of two workers; they end before their supervisor is killed."""
+    started: list[Gateway] = []
+
+    async def start(simulator: Simulator = sim, **more: Any) -> Gateway:
+        gateway: Gateway = await serve(
+            simulator, flags=("--workers", "2", "--log-level", "debug"), **more
+        )
+        started.append(gateway)
+        while len(workers(gateway)) < 2:
+            await asyncio.sleep(0.02)
+        return gateway
+
+    yield start
+    for gateway in started:
+        for pid in workers(gateway):
+            os.kill(pid, signal.SIGCONT)
+        await gateway.stop()
+
+
+def workers(gateway: Gateway) -> list[int]:
+    """Children that listen: those that run an event loop."""
+    children = Path(f"/proc/{gateway.pid}/task/{gateway.pid}/children")
+    text = children.read_text() if children.exists() else ""
+    return [pid for pid in map(int, text.split()) if "eventpoll" in "".join(links(pid))]
+
+
+def links(pid: int) -> Iterator[str]:
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            yield str(entry.readlink())
+
+
+async def ask(gateway: Gateway, worker: int) -> httpx.Response:
+    """Ask one worker: the other one is stopped meanwhile."""
+    others = [pid for pid in workers(gateway) if pid != worker]
+    for pid in others:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        async with gateway.client() as client:
+            return await client.post("/v1/messages", json=HELLO)
+    finally:
+        for pid in others:
+            os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"), [(SLOW_DOWN, 429), (SUSPENDED, 503)], ids=["cooling", "disabled"]
+)
+async def test_what_one_worker_learns_the_next_request_to_the_other_goes_by(
+    sim: Simulator, two: Any, fault: Script, status: int
+) -> None:
+    gateway = await two()
+    one, other = workers(gateway)
+    sim.enqueue(fault)
+    await ask(gateway, one)
+    assert len(sim.of("generate")) == 1
+    assert (await ask(gateway, other)).status_code == status
+    assert len(sim.of("generate")) == 1  # it did not have to learn it again
+
+
+async def test_a_token_one_worker_renewed_the_other_uses(sim: Simulator, two: Any) -> None:
+    gateway = await two()
+    one, other = workers(gateway)
+    sim.tokens.expire_all()
+    assert (await ask(gateway, one)).status_code == 200
+    while "took over what another worker renewed" not in gateway.log:
+        await asyncio.sleep(0.01)
+    before = len(sim.of("generate"))
+    assert (await ask(gateway, other)).status_code == 200
+    assert len(sim.of("generate")) == before + 1  # not rejected first
+    assert sim.tokens.accounts[0].rotations == 1
+
+
+async def test_turns_are_taken_over_all_workers(two: Any) -> None:
+    tokens = TokenState()
+    for _ in range(2):
+        tokens.add_social()
+    async with Simulator(pace_s=0.0, tokens=tokens) as sim:
+        gateway = await two(sim)
+        one, other = workers(gateway)
+        sim.enqueue(SUSPENDED)
+        assert (await ask(gateway, one)).status_code == 200
+        for worker in (other, one, other):
+            assert (await ask(gateway, worker)).status_code == 200
+        used = [call.headers["authorization"] for call in sim.of("generate")]
+        assert len(used) == 5 and len(set(used[1:])) == 1 and used[0] != used[1]
+
+
+async def test_the_page_is_gone_after_the_end(two: Any) -> None:
+    gateway = await two()
+    maps = Path(f"/proc/{gateway.pid}/maps").read_text()
+    (page,) = set(re.findall(r"/\S*/kiroproxy-\d+-\S+", maps))
+    assert os.stat(page).st_mode & 0o777 == 0o600
+    for worker in workers(gateway):
+        assert page in Path(f"/proc/{worker}/maps").read_text()
+    assert await gateway.stop() == 0
+    assert not Path(page).exists()
