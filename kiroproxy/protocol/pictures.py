@@ -17,6 +17,7 @@ Source: Kiro's IMAGE_SIZE_EXCEEDED at 5 MiB; Anthropic's vision guide for 8000, 
 """
 
 import binascii
+import warnings
 from collections.abc import Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -98,6 +99,8 @@ def _fitted(data: str, edge: int) -> tuple[str, str | None]:
     """Return (kind, base64); None for an image that was whole and small enough all along."""
     from PIL import Image, UnidentifiedImageError
 
+    # Damaged metadata are no reason to complain on stderr, past the log and its masks.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     too_many_pixels = _Unusable(
         f"At least one of the image dimensions exceed max allowed size: {edge} pixels"
     )

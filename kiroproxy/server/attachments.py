@@ -99,12 +99,13 @@ class Attachments:
 
         Raises: RequestError — with the path of the block that cannot be shown to a model.
         """
-        body = await aside(raw, lambda: parse_body(raw))
+        is_large = len(raw) > LARGE_BODY_BYTES
+        body = await aside(is_large, lambda: parse_body(raw))
         found = list(media(body))
         if found:
             await self._download([medium for medium in found if medium.url])
             await self._scale([medium for medium in found if medium.kind == "image"])
-        return await aside(raw, lambda: convert(body))
+        return await aside(is_large or bool(found), lambda: convert(body))
 
     # -- by URL --------------------------------------------------------------------------
 
@@ -187,6 +188,11 @@ def _checked(kind: str, file: Fetched) -> tuple[str, str]:
     return _MEDIA_TYPES[found], data
 
 
-async def aside(raw: bytes, work: Callable[[], T]) -> T:
-    """Do the work a body asks for, in a thread if the body is large."""
-    return await asyncio.to_thread(work) if len(raw) > LARGE_BODY_BYTES else work()
+def is_heavy(raw: bytes, body: dict[str, Any]) -> bool:
+    """Tell whether reading all of a body takes long: a small document may unpack to much text."""
+    return len(raw) > LARGE_BODY_BYTES or next(media(body), None) is not None
+
+
+async def aside(is_heavy: bool, work: Callable[[], T]) -> T:
+    """Do some work, in a thread if it is heavy."""
+    return await asyncio.to_thread(work) if is_heavy else work()

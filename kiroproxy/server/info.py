@@ -19,7 +19,7 @@ from kiroproxy.errors import RequestError
 from kiroproxy.protocol.models import entry
 from kiroproxy.protocol.request import parse_body
 from kiroproxy.protocol.tokens import count_request
-from kiroproxy.server.attachments import aside
+from kiroproxy.server.attachments import LARGE_BODY_BYTES, aside, is_heavy
 from kiroproxy.server.gateway import Gateway
 from kiroproxy.server.reply import send_json
 from kiroproxy.server.request import Request, Send
@@ -56,12 +56,12 @@ class Info:
     async def count_tokens(self, request: Request, send: Send) -> None:
         """Count a request's input tokens."""
         raw = await request.body(self._config.max_body_bytes, self._config.receive_timeout_s)
-        body = await aside(raw, lambda: parse_body(raw))
+        body = await aside(len(raw) > LARGE_BODY_BYTES, lambda: parse_body(raw))
         check_countable(body)
         request.record.model = str(body.get("model", ""))
         count = await self._counted_elsewhere(raw)
         if count is None:
-            count = await aside(raw, lambda: count_request(body))
+            count = await aside(is_heavy(raw, body), lambda: count_request(body))
         request.record.input_tokens = count
         await send_json(send, request, {"input_tokens": count})
 

@@ -8,6 +8,8 @@ import zlib
 from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile
 
 from kiroproxy.errors import RequestError
@@ -194,6 +196,31 @@ def test_an_image_with_something_behind_its_end_is_left_alone() -> None:
     data = base64.b64encode(raw).decode()
     assert not is_fit(data, EDGE)  # its end is not where it should be: decoding decides
     assert fitted(data, EDGE, PATH) == ("image/jpeg", data)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    kind=st.sampled_from(["PNG", "JPEG", "WEBP", "GIF"]),
+    changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=20),
+    edge=st.sampled_from([EDGE, 20]),
+)
+def test_a_damaged_image_is_scaled_or_refused_and_nothing_else(
+    kind: str, changes: list[tuple[float, int]], edge: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = Image.new("RGB", (40, 30), "red")
+    raw = bytearray(base64.b64decode(encoded(picture, kind, exif=exif.tobytes())))
+    for place, value in changes:
+        raw[int(place * len(raw))] = value
+    data = base64.b64encode(raw).decode()
+    is_fit(data, edge)
+    try:
+        _, packed = fitted(data, edge, PATH)
+    except RequestError as fault:
+        assert fault.message.startswith(f"{PATH}.base64.data: ")
+        return
+    assert max(opened(packed).size) <= edge or packed == data
 
 
 def test_a_scaled_image_counts_as_many_tokens_as_the_large_one() -> None:

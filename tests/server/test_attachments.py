@@ -171,17 +171,20 @@ async def test_the_loop_turns_while_a_picture_is_worked_on(monkeypatch: pytest.M
     made.close()
 
 
-async def test_a_large_body_is_read_and_translated_beside_the_loop() -> None:
+async def test_a_large_body_or_one_with_attachments_is_read_and_translated_beside_the_loop() -> (
+    None
+):
     where: list[bool] = []
     made = Attachments(Config())
-    for size in (10, attachments.LARGE_BODY_BYTES):
-        raw = orjson.dumps(body({"type": "text", "text": "x" * size}))
+    small, large = ({"type": "text", "text": "x" * n} for n in (9, attachments.LARGE_BODY_BYTES))
+    for block in (small, large, image()):
+        raw = orjson.dumps(body(block))
         await made.plan(
             raw,
             lambda _: where.append(threading.current_thread() is threading.main_thread()),  # type: ignore[arg-type]
         )
     made.close()
-    assert where == [True, False]
+    assert where == [True, False, False]
 
 
 def test_what_is_remembered_stays_within_its_size_and_its_time() -> None:
