@@ -365,7 +365,7 @@ cdef class Translator:
         cdef str name = words(frame.name).rpartition("#")[2].partition(":")[0]
         if name == "ContentLengthExceededException":
             self._finish_text()
-            if self._writer.has_content or self._writer.ended is not None:
+            if self._writer.has_content:
                 self._length_exceeded = self._over = True
                 return 0
         return self._fail(_told("exception", name, frame.payload))
