@@ -86,6 +86,7 @@ class Attachments:
         self._fetcher = None
         if config.allow_url_fetch:
             self._fetcher = fetcher or Fetcher(config)
+        self._max_body_bytes = config.max_body_bytes
         self._downloaded = _Memory(REMEMBERED_CHARS, REMEMBERED_S)
         self._scaled = _Memory(REMEMBERED_CHARS, float("inf"))  # touched by the one thread only
         self._painter = ThreadPoolExecutor(1, thread_name_prefix="pictures")
@@ -118,10 +119,19 @@ class Attachments:
                 "for one request"
             )
         gate = asyncio.Semaphore(PARALLEL_DOWNLOADS)
+        left = self._max_body_bytes  # a body by URL is still a body
 
         async def one(medium: Medium, fetcher: Fetcher) -> None:
+            nonlocal left
             async with gate:
-                medium.put(*await self._fetched(medium, fetcher))
+                if left < 0:
+                    raise RequestError(
+                        f"{medium.path}.url: The files of the request exceed the maximum of "
+                        f"{self._max_body_bytes} bytes together"
+                    )
+                media_type, data = await self._fetched(medium, fetcher)
+                left -= len(data)
+                medium.put(media_type, data)
 
         tasks = (one(medium, self._fetcher) for medium in wanted)
         faults = await asyncio.gather(*tasks, return_exceptions=True)

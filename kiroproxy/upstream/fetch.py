@@ -27,6 +27,7 @@ from urllib.parse import quote, urljoin
 
 import httpx
 
+from kiroproxy.accounts.proxy import parse_proxy
 from kiroproxy.config import Config
 from kiroproxy.upstream.tls import client_context
 
@@ -197,7 +198,7 @@ class Fetcher:
 
     async def get(self, url: str, limit_bytes: int) -> Fetched:
         """Download a file. Raises: Unfetchable — for every reason there can be."""
-        if self._config.proxy_url:
+        if parse_proxy(self._config.proxy_url) is not None:
             raise Unfetchable(
                 "This gateway does not fetch URLs through its proxy; send the file as base64",
                 "proxyUrl is set",

@@ -305,3 +305,13 @@ async def test_few_files_are_fetched_at_a_time_and_all_are_waited_for() -> None:
 
     await refusal(body(*(link(f"https://a.net/{number}") for number in range(9))), files=Slow())
     assert (most, over, running) == (attachments.PARALLEL_DOWNLOADS, 9, 0)
+
+
+async def test_files_together_are_no_larger_than_a_body_may_be() -> None:
+    config = Config(allow_url_fetch=True, max_body_bytes=2000)
+    files = Files(**{f"https://a.net/{n}": Fetched("text/plain", bytes(900)) for n in range(9)})
+    fault = await refusal(
+        body(*(link(url, "document") for url in files.files)), config=config, files=files
+    )
+    assert "exceed the maximum of 2000 bytes together" in fault.message
+    assert len(files.asked) <= 2 + attachments.PARALLEL_DOWNLOADS

@@ -248,6 +248,12 @@ async def test_nothing_is_fetched_around_the_operators_proxy() -> None:
         await fetcher.get("https://a.kiroproxy-tests.net/", 1000)
 
 
+async def test_an_operator_who_says_direct_has_no_proxy() -> None:
+    fetcher = Fetcher(Config(proxy_url="direct"), resolve=hostile_resolve)
+    with pytest.raises(Unfetchable, match="Unable to download"):
+        await fetcher.get("https://trap0.attacker-tests.net/", 1000)
+
+
 # -- what is fetched ---------------------------------------------------------------------------
 
 
