@@ -7,6 +7,7 @@ benchmarks/README.md from all that is stored there. `--report` only writes.
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ NAMES = (*(question.name for question in QUESTIONS), "memory", "startup")
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # what was started is stopped too
     options = read_options()
     if options.micro:
         store_micro(options.micro)
@@ -79,16 +81,19 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
 
     watch = Watch(GATEWAY_CPU, options.patience)
     bench = Bench(folder, say, options.rounds, rivals, watch)
-    found: dict[str, Any] = {}
-    if "startup" in options.names:
-        found["startup"] = startup.measure(folder, watch, options.rounds)
-        say("startup")
-    if "memory" in options.names:
-        found["memory"] = bench.memory((100, 500, 5000) if options.full else (100, 500))
+    found: dict[str, list[dict[str, Any]]] = {}
     asked = [question for question in QUESTIONS if question.name in options.names]
-    found |= bench.ask(asked, options.stand_in_port)
-    for name, runs in found.items():
-        store(name, {"best_loop_s": watch.best_loop_s, "runs": runs})
+    try:
+        if "startup" in options.names:
+            found["startup"] = startup.measure(folder, watch, options.rounds)
+            say("startup")
+        if "memory" in options.names:
+            sizes = (100, 500, 5000) if options.full else (100, 500)
+            bench.memory(sizes, found.setdefault("memory", []))
+        bench.ask(asked, found, options.stand_in_port)
+    finally:  # interrupted: the report says itself where rounds are missing
+        for name, runs in found.items():
+            store(name, {"best_loop_s": watch.best_loop_s, "runs": runs})
 
 
 def set_priority(nice: int) -> None:

@@ -45,10 +45,11 @@ class Bench:
         self.random = random.Random(1)  # the order changes from round to round, not from run to run
         self.certificate = Certificate.make(folder)
 
-    def ask(self, questions: Iterable[Question], port: int = 0) -> dict[str, list[Result]]:
-        """Ask all questions over plain and TLS upstreams; results by question."""
+    def ask(
+        self, questions: Iterable[Question], results: dict[str, list[Result]], port: int = 0
+    ) -> None:
+        """Ask all questions over plain and TLS upstreams; adds to `results`, by question."""
         questions = list(questions)
-        results: dict[str, list[Result]] = {question.name: [] for question in questions}
         for upstream in ("plain", "TLS"):
             asked = [question for question in questions if upstream in question.upstreams]
             if not asked:
@@ -59,8 +60,8 @@ class Bench:
                 gateways = self._start(processes, stand_in, asked)
                 for question in asked:
                     for result in self._ask(question, gateways, stand_in):
-                        results[question.name].append({"upstream": upstream, **result})
-        return results
+                        mine = results.setdefault(question.name, [])
+                        mine.append({"upstream": upstream, **result})
 
     def _start(
         self, processes: Processes, stand_in: StandIn, asked: list[Question]
@@ -134,9 +135,8 @@ class Bench:
 
     # -- memory and start-up have their own course ------------------------------------------
 
-    def memory(self, sizes: Iterable[int]) -> list[Result]:
+    def memory(self, sizes: Iterable[int], results: list[Result]) -> None:
         """Open silent streams on a fresh gateway and read its memory while they are open."""
-        results = []
         for upstream in ("plain", "TLS"):
             for size in sizes:
                 for name in STARTERS:
@@ -144,7 +144,6 @@ class Bench:
                         continue  # its connection pool takes minutes to open so many
                     results.append({"upstream": upstream, **self._memory(upstream, name, size)})
                     self.say(f"memory       {size} streams {name} {upstream}")
-        return results
 
     def _memory(self, upstream: str, name: str, size: int) -> Result:
         spread = size / (200 if upstream == "TLS" else 400)  # handshakes cost 2 ms

@@ -29,9 +29,9 @@ def test_noise_drops_a_round_and_says_why(change: dict[str, float], reason: str)
 
 
 def test_foreign_work_spoils_latency_before_it_spoils_cpu_time() -> None:
-    busy = dataclasses.replace(QUIET, foreign=0.5)
+    busy = dataclasses.replace(QUIET, foreign=0.4)
     assert judge(busy, by_the_clock=False) == []
-    assert judge(busy, by_the_clock=True) == ["others used 0.50 CPUs"]
+    assert judge(busy, by_the_clock=True) == ["others used 0.40 CPUs"]
 
 
 def test_rounds_that_agree_allow_a_conclusion() -> None:
