@@ -167,16 +167,30 @@ class ConnectionPool:
             await self._all_closed.wait()
 
     async def _connect(self, key: _Key) -> Connection:
-        _, opened = await open_tunnel(
-            asyncio.get_running_loop(),
-            key.proxy,
-            key.host,
-            key.port,
-            self._context if key.scheme == "https" else None,
-            lambda: Connection(self, key, self._buffer),
-            self._connect_timeout_s,
-            proxy_context=self._context,
-        )
+        made: list[Connection] = []
+
+        def make() -> Connection:
+            made.append(Connection(self, key, self._buffer))
+            return made[-1]
+
+        try:
+            _, opened = await open_tunnel(
+                asyncio.get_running_loop(),
+                key.proxy,
+                key.host,
+                key.port,
+                self._context if key.scheme == "https" else None,
+                make,
+                self._connect_timeout_s,
+                proxy_context=self._context,
+            )
+        except BaseException:
+            # Cancelled between connection_made and its own return, uvloop's create_connection
+            # closes the transport and never calls connection_lost.
+            for connection in made:
+                connection.abort()
+                self.lost(connection)
+            raise
         return opened
 
     async def _exchange(self, connection: Connection, head: bytes, body: bytes) -> Response:

@@ -674,3 +674,22 @@ async def test_small_writes_leave_at_once(serve, connections):
     (connection,) = pool._open
     sock = connection._transport.get_extra_info("socket")
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+async def test_cancelled_while_it_is_being_made_a_connection_is_forgotten(
+    serve, connections, monkeypatch
+):
+    """uvloop closes such a transport without a word to its protocol; closing must not wait."""
+    peer = await serve(answering(OK))
+    pool = connections()
+    made = pool.made
+
+    def cancel_then(connection) -> None:
+        made(connection)
+        task.cancel()
+
+    monkeypatch.setattr(pool, "made", cancel_then)
+    task = asyncio.create_task(post(pool, peer))
+    await asyncio.wait({task})
+    assert task.cancelled()
+    await until(lambda: pool.open_count == 0)
