@@ -27,6 +27,8 @@ from kiroproxy.values import WrongValue
 
 SYSTEM_VERSIONS = ("darwin#24.6.0", "win32#10.0.22631")
 LOAD_BALANCING = ("priority", "balanced")
+MAX_CONCURRENCY = 10_000
+MAX_RPM = 255  # what one byte of the shared page counts; accounts are throttled far below it
 TLS_BACKENDS = ("rustls", "native-tls")
 AUTH_TYPES = ("x-api-key", "bearer")
 ENDPOINTS = ("ide",)
@@ -71,6 +73,8 @@ class Config:
     proxy_username: str = ""
     proxy_password: str = field(default="", repr=False)
     load_balancing_mode: str = "priority"
+    max_concurrency: int = 0
+    rpm: int = 0
     extract_thinking: bool = True
     default_endpoint: str = "ide"
     model_aliases: Mapping[str, str] = field(default_factory=lambda: dict(MODEL_ALIASES))
@@ -193,6 +197,18 @@ SETTINGS: tuple[Setting, ...] = (
         "load_balancing_mode",
         values.one_of(*LOAD_BALANCING),
         "priority (lowest number first) or balanced",
+    ),
+    Setting(
+        "maxConcurrency",
+        "max_concurrency",
+        values.whole(0, MAX_CONCURRENCY),
+        "requests in flight a credential, where it names no limit of its own; 0: no limit",
+    ),
+    Setting(
+        "rpm",
+        "rpm",
+        values.whole(0, MAX_RPM),
+        "requests in any 60 s a credential, where it names no limit of its own; 0: no limit",
     ),
     Setting(
         "extractThinking",

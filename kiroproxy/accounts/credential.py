@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from kiroproxy.accounts.expiry import parse_time
 from kiroproxy.accounts.fields import REGION, Fields, is_cut
 from kiroproxy.accounts.proxy import Proxy, parse_proxy
-from kiroproxy.config import ENDPOINTS, Config
+from kiroproxy.config import ENDPOINTS, MAX_CONCURRENCY, MAX_RPM, Config
 from kiroproxy.errors import ConfigError
 from kiroproxy.values import normal_machine_id
 
@@ -41,6 +41,7 @@ KNOWN_KEYS = frozenset((
     "id", "accessToken", "refreshToken", "profileArn", "expiresAt", "authMethod", "clientId",
     "clientSecret", "priority", "region", "authRegion", "apiRegion", "machineId", "email",
     "proxyUrl", "proxyUsername", "proxyPassword", "endpoint", "kiroApiKey", "disabled",
+    "maxConcurrency", "rpm",
 ))
 # fmt: on
 _API_KEY_PREFIX = "ksk_"
@@ -63,6 +64,8 @@ class Credential:
     client_id: str = ""
     client_secret: str = ""
     priority: int = 0  # smaller is asked first
+    max_concurrency: int = 0  # requests in flight at most; 0 = no limit
+    rpm: int = 0  # requests in any 60 s at most; 0 = no limit
     auth_region: str = "us-east-1"
     api_region: str = "us-east-1"
     machine_id: str = ""
@@ -138,6 +141,8 @@ def parse(raw: Mapping[str, Any], config: Config, *, id: int) -> Parsed:
         "client_secret": fields.secret("clientSecret"),
         "expires_at_ms": _expiry(fields),
         "priority": fields.whole("priority"),
+        "max_concurrency": fields.limit("maxConcurrency", config.max_concurrency, MAX_CONCURRENCY),
+        "rpm": fields.limit("rpm", config.rpm, MAX_RPM),
         "email": fields.text("email"),
         "endpoint": _endpoint(fields, config),
         "disabled": fields.flag("disabled"),

@@ -71,6 +71,16 @@ class Fields:
             self.warn(key, "is not a whole number and counts as 0", "Write 0, 1, 2, ...")
         return 0
 
+    def limit(self, key: str, default: int, most: int) -> int:
+        """Return a limit, 0 = none; the default where none is named, or none that can be kept."""
+        if self.raw.get(key) in (None, ""):
+            return default
+        value = self.whole(key)
+        if 0 <= value <= most:
+            return value
+        self.warn(key, f"is not from 0 to {most}; {default} is used", "Write 0 for no limit")
+        return default
+
     def flag(self, key: str) -> bool:
         value = self.raw.get(key)
         if isinstance(value, str):

@@ -217,13 +217,15 @@ class Pool:
     def _renew(self, slot: Slot, credential: Credential) -> None:
         before = slot.credential
         slot.renew(credential)
-        if _rank(before) != _rank(credential):
+        if _terms(before) != _terms(credential):
             self._arrange()
 
     def _arrange(self) -> None:
         """Put the order of choice together anew. Cost: O(slots log slots), on changes only."""
-        self._order = sorted(self._slots.values(), key=lambda slot: _rank(slot.credential))
-        members = [(slot.index, slot.credential.priority, 0, 0) for slot in self._order]
+        self._order = sorted(
+            self._slots.values(), key=lambda slot: (slot.credential.priority, slot.credential.id)
+        )
+        members = [(slot.index, *_terms(slot.credential)) for slot in self._order]
         self._roster = Roster(self._ring, members, PROBED, PROBE_AFTER_MS)
 
     # -- for health and admin --------------------------------------------------------------
@@ -238,9 +240,9 @@ class Pool:
         return [_view(slot, now_ms) for slot in self._order]
 
 
-def _rank(credential: Credential) -> tuple[int, ...]:
-    """Return what of a credential the order of choice depends on."""
-    return (credential.priority, credential.id)
+def _terms(credential: Credential) -> tuple[int, int, int]:
+    """Return what of a credential the choice depends on."""
+    return (credential.priority, credential.max_concurrency, credential.rpm)
 
 
 def _view(slot: Slot, now_ms: int) -> View:

@@ -68,6 +68,8 @@ class Plan(Protocol):
     def input_tokens(self) -> int: ...
     @property
     def context_window(self) -> int: ...
+    @property
+    def conversation_id(self) -> str: ...
     def body(self, profile_arn: str | None) -> bytes: ...
     def without_reasoning(self) -> "Plan | None": ...
 
@@ -247,14 +249,19 @@ class Exchange:
 
     def _acquire(self) -> Lease:
         """Take a credential that this request has not passed by, else one it may ask again."""
-        pool, now_ms, model_id = self._shared.pool, self._shared.clock(), self._plan.model.id
         try:
-            return pool.acquire(
-                model_id=model_id, exclude=self._spent | self._passed, now_ms=now_ms
-            )
+            return self._choose(self._spent | self._passed)
         except GatewayError:
             self._passed.clear()
-        return pool.acquire(model_id=model_id, exclude=self._spent, now_ms=now_ms)
+        return self._choose(self._spent)
+
+    def _choose(self, exclude: set[int]) -> Lease:
+        return self._shared.pool.acquire(
+            model_id=self._plan.model.id,
+            conversation=self._plan.conversation_id,
+            exclude=exclude,
+            now_ms=self._shared.clock(),
+        )
 
     # -- what a failure leads to -------------------------------------------------------------
 

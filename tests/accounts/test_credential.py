@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kiroproxy import _roster
 from kiroproxy.accounts.credential import (
     KNOWN_KEYS,
     Credential,
@@ -16,7 +17,7 @@ from kiroproxy.accounts.credential import (
     masked,
     parse,
 )
-from kiroproxy.config import Config
+from kiroproxy.config import MAX_RPM, Config
 
 TOKEN = "r" * 200
 ARN = "arn:aws:codewhisperer:eu-central-1:123456789012:profile/ABC"
@@ -248,3 +249,16 @@ KEYS = st.sampled_from([*sorted(KNOWN_KEYS), "other"])
 def test_no_json_makes_it_raise(fields: dict[str, Any]) -> None:
     found = parse(fields, CONFIGURED, id=1)
     assert bool(found.faults) == bool(found.credential.fault)
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"), [(None, 7), ("", 7), (3, 3), ("3", 3), (0, 0), (-1, 7), (256, 7)]
+)
+def test_a_limit_of_its_own_replaces_the_configurations(written: Any, kept: int) -> None:
+    found = parsed(Config(rpm=7, max_concurrency=7), rpm=written)
+    assert (found.credential.rpm, found.credential.max_concurrency) == (kept, 7)
+    assert bool(found.warnings) == (written in (-1, 256))
+
+
+def test_every_rate_that_may_be_written_can_be_counted() -> None:
+    assert MAX_RPM == _roster.MAX_RPM

@@ -370,3 +370,70 @@ def test_the_mode_can_be_changed_while_running() -> None:
     ask(two, None)
     two.mode = "balanced"
     assert ask(two, None) == 2
+
+
+# -- limits and conversations --------------------------------------------------------------
+
+
+def limited(count: int = 2, **limits: int) -> Pool:
+    return Pool(Credential(id, **limits) for id in range(1, count + 1))
+
+
+def test_a_credential_at_its_limit_of_requests_in_flight_is_not_asked() -> None:
+    two = Pool([Credential(1, max_concurrency=1), Credential(2, priority=1, max_concurrency=2)])
+    leases = [acquire(two) for _ in range(3)]
+    assert [lease.credential.id for lease in leases] == [1, 2, 2]
+    with pytest.raises(errors.Throttled) as caught:
+        acquire(two)
+    assert (caught.value.status, caught.value.retry_after_s) == (429, 1)
+    leases[0].release()
+    assert acquire(two).credential.id == 1
+
+
+def test_a_credential_at_its_limit_of_requests_a_minute_is_not_asked() -> None:
+    two = limited(rpm=3)
+    assert sorted(ask(two, None) for _ in range(6)) == [1, 1, 1, 2, 2, 2]
+    with pytest.raises(errors.Throttled) as caught:
+        acquire(two)
+    wait_s = caught.value.retry_after_s
+    assert wait_s is not None and 48 < wait_s <= 72
+    assert ask(two, None, NOW + int(wait_s * 1000)) in (1, 2)
+
+
+def test_a_limit_that_was_changed_in_the_file_holds_at_once() -> None:
+    one = limited(1)
+    held = [acquire(one) for _ in range(5)]
+    one.sync([Credential(1, max_concurrency=5)])
+    with pytest.raises(errors.Throttled):
+        acquire(one)
+    one.replace(Credential(1, max_concurrency=6))
+    held.append(acquire(one))
+    assert view(one).in_flight == 6
+
+
+def test_a_full_credential_is_still_one_that_can_be_used() -> None:
+    one = limited(1, max_concurrency=1)
+    acquire(one)
+    assert view(one).is_usable
+
+
+def test_a_conversation_stays_with_its_credential_as_long_as_that_is_usable() -> None:
+    five = pool(0, 0, 0, 0, 0)
+    home = {c: acquire(five, conversation=c).credential.id for c in map(str, range(40))}
+    assert set(home.values()) == {1, 2, 3, 4, 5}
+    for conversation, id in home.items():
+        assert acquire(five, conversation=conversation).credential.id == id
+    lease = acquire(five, conversation="7")
+    five.report(lease, errors.Throttled("x", retry_after_s=10), NOW)
+    away = acquire(five, conversation="7").credential.id
+    assert away != home["7"]
+    assert acquire(five, conversation="7").credential.id == away
+    assert acquire(five, NOW + 10_000, conversation="7").credential.id == home["7"]
+
+
+def test_a_conversation_does_not_hold_on_to_a_worse_priority() -> None:
+    two = pool(0, 1)
+    lease = acquire(two, conversation="c")
+    two.report(lease, errors.Throttled("x", retry_after_s=10), NOW)
+    assert acquire(two, conversation="c").credential.id == 2
+    assert acquire(two, NOW + 10_000, conversation="c").credential.id == 1

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from support.gateway import Gateway
 
-from kiroproxy.simulator.script import Script, refuse
+from kiroproxy.simulator.script import Script, Silence, answer, refuse
 from kiroproxy.simulator.server import Simulator
 from kiroproxy.simulator.tokens import TokenState
 
@@ -121,6 +121,26 @@ async def test_turns_are_taken_over_all_workers(two: Any) -> None:
             assert (await ask(gateway, worker)).status_code == 200
         used = [call.headers["authorization"] for call in sim.of("generate")]
         assert len(used) == 5 and len(set(used[1:])) == 1 and used[0] != used[1]
+
+
+async def test_a_killed_workers_place_is_free_again(sim: Simulator, two: Any) -> None:
+    gateway = await two(config={"maxConcurrency": 1})
+    one, other = workers(gateway)
+    for worker in (one, other):  # each fetches the model list first, which takes the place
+        while (await ask(gateway, worker)).status_code == 429:
+            await asyncio.sleep(0.05)
+    sim.enqueue(answer("never ends", Silence()))
+    stuck = asyncio.create_task(ask(gateway, one))
+    await sim.wait_for(len(sim.of("generate")) + 1)
+    os.kill(other, signal.SIGCONT)
+    full = await ask(gateway, other)
+    assert full.status_code == 429 and int(full.headers["retry-after"]) >= 1
+    os.kill(one, signal.SIGKILL)
+    await asyncio.gather(stuck, return_exceptions=True)
+    while (again := await ask(gateway, other)).status_code == 429:  # until that was noticed
+        await asyncio.sleep(0.1)
+    assert again.status_code == 200
+    assert "its leases were taken back" in gateway.log
 
 
 async def test_the_page_is_gone_after_the_end(two: Any) -> None:

@@ -66,6 +66,7 @@ class FakePlan:
     input_tokens: int = 150
     context_window: int = 200
     has_reasoning: bool = True
+    conversation_id: str = ""
 
     def body(self, profile_arn):
         return json.dumps({"arn": profile_arn, "reasoning": self.has_reasoning}).encode()
@@ -601,3 +602,19 @@ async def test_every_try_is_one_line_without_secrets(kiro, caplog):
     shown = [(line["credential"], line["try"], line["status"], line["outcome"]) for line in lines]
     assert shown == [(1, 1, 403, "cured"), (1, 2, 429, "failed"), (2, 3, 200, "answered")]
     assert not re.search(r"t1\+|'t\d|Bearer ", repr(lines))
+
+
+async def test_a_conversation_stays_with_its_credential_and_comes_back_to_it(kiro):
+    k = await kiro([OK], 4)
+    plans = [FakePlan(conversation_id=f"c{n}") for n in range(12)]
+    for plan in plans * 2:
+        await k.ask(plan)
+    home = k.asked[:12]
+    assert k.asked[12:] == home and len(set(home)) >= 3
+    id = int(home[0].removeprefix("t"))
+    k.pool._slots[id].failed(Throttled("x", retry_after_s=60), NOW_MS)
+    await k.ask(plans[0])
+    assert k.asked[-1] != home[0]
+    k.pool.reset(id)
+    await k.ask(plans[0])
+    assert k.asked[-1] == home[0]
