@@ -49,7 +49,7 @@ def _match(turn: AssistantTurn, after: UserTurn) -> None:
     for call in turn.calls:
         if call.id in answers and call.id not in kept:
             kept[call.id] = call
-        else:
+        elif kept.get(call.id) != call:  # a repeat to the letter says nothing new
             turn.add_text(_unanswered(call))
     turn.calls = list(kept.values())
     chosen = [answers[call_id] for call_id in kept]

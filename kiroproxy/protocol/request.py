@@ -291,6 +291,8 @@ def _validate(body: dict[str, Any]) -> None:
     if not isinstance(body["model"], str):
         raise RequestError("model: Input should be a valid string")
     _check_max_tokens(body["max_tokens"])
+    if not isinstance(body.get("stream") or False, bool):
+        raise RequestError("stream: Input should be a valid boolean")
     if not isinstance(body["messages"], list):
         raise RequestError("messages: Input should be a valid list")
     if not body["messages"]:

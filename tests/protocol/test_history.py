@@ -424,3 +424,20 @@ def test_an_answer_of_signed_thinking_alone_keeps_it_and_gets_text(translate):
     wire = translate(user("a"), assistant(SIGNED), user("b"), model="claude-opus-5-5")
     assert wire.history[1]["content"] == "(no text)"
     assert wire.history[1]["reasoningContent"]["reasoningText"]["signature"] == "c2ln"
+
+
+def test_a_call_repeated_to_the_letter_is_said_once(translate):
+    twice = assistant(call("a", command="ls"), call("a", command="ls"))
+    wire = translate(user(text("go")), twice, user(result("a")), tools=TOOLS)
+    assert "no result was recorded" not in str(wire.history)
+    assert len(wire.history[1]["toolUses"]) == 1
+
+
+def test_a_repeated_id_with_other_arguments_is_not_lost(translate):
+    twice = assistant(call("a", command="ls"), call("a", command="pwd"))
+    wire = translate(user(text("go")), twice, user(result("a")), tools=TOOLS)
+    assert "pwd" in str(wire.history) and "no result was recorded" in str(wire.history)
+
+
+def test_an_image_alone_comes_with_a_word(translate):
+    assert translate(user(IMAGE)).current["content"] == "[Image 1]"

@@ -129,9 +129,15 @@ def test_the_plan_tells_what_the_answer_needs(translate):
     assert plan.input_tokens > 0
 
 
-@pytest.mark.parametrize("stream", [False, None, 1, "true"])
-def test_only_true_means_stream(translate, stream):
+@pytest.mark.parametrize("stream", [False, None])
+def test_without_stream_the_answer_comes_whole(translate, stream):
     assert translate(HELLO, stream=stream).plan.stream is False
+
+
+@pytest.mark.parametrize("stream", [1, "true", "no", {"a": 1}])
+def test_a_stream_that_is_no_boolean_is_refused(translate, stream):
+    with pytest.raises(RequestError, match="stream: Input should be a valid boolean"):
+        translate(HELLO, stream=stream)
 
 
 def test_the_profile_arn_is_spliced_in_only_if_given(translate):
