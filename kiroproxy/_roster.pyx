@@ -191,19 +191,19 @@ cdef class Roster:
 
     cdef int _judge(self, uint32_t at, int64_t now_ms) noexcept:
         """Return 0 = out, 1 = to be avoided, 2 = good. Cost: one or two cache lines."""
-        cdef uint32_t index = self._slot_of[at]
-        cdef kp_slot *slot = &self._ring._slots[index]
-        cdef uint64_t now = _time(now_ms)
-        cdef uint64_t state = kp_load(&slot.state)
-        if self._excluded_in[at] == self._call:
-            return 0
-        if _until(kp_load(&slot.cool)) > now or kp_load(&slot.quota) > now:
-            return 0
-        if _reason(state) and not (self._is_due(state, now_ms) and kp_load(&slot.probe) == 0):
+        cdef kp_slot *slot = &self._ring._slots[self._slot_of[at]]
+        if self._excluded_in[at] == self._call or self._is_out(slot, now_ms):
             return 0
         if self._busy_until(at, now_ms) > now_ms:
             return 0
-        return 1 if _until(kp_load(&slot.avoid)) > now else 2
+        return 1 if _until(kp_load(&slot.avoid)) > _time(now_ms) else 2
+
+    cdef inline bint _is_out(self, kp_slot *slot, int64_t now_ms) noexcept:
+        cdef uint64_t now = _time(now_ms)
+        cdef uint64_t state = kp_load(&slot.state)
+        if _until(kp_load(&slot.cool)) > now or kp_load(&slot.quota) > now:
+            return True
+        return _reason(state) and not (self._is_due(state, now_ms) and kp_load(&slot.probe) == 0)
 
     cdef inline bint _is_due(self, uint64_t state, int64_t now_ms) noexcept:
         if _reason(state) != self._probed:
@@ -351,6 +351,13 @@ cdef class Roster:
                 return False
             if kp_swap(&slot.rate, &seen, rate + 1):
                 return True
+
+    def usable(self, int64_t now_ms):
+        """Return how many could be asked now, limits aside. Cost: O(slots)."""
+        cdef uint32_t at, found = 0
+        for at in range(self._size):
+            found += not self._is_out(&self._ring._slots[self._slot_of[at]], now_ms)
+        return found
 
     # -- nobody left -------------------------------------------------------------------------
 

@@ -235,6 +235,10 @@ class Pool:
         slot = self._slots.get(id)
         return slot.credential if slot else None
 
+    def counts(self, now_ms: int) -> tuple[int, int]:
+        """Return how many credentials there are, and how many could serve now."""
+        return len(self._order), self._roster.usable(now_ms)
+
     def snapshot(self, now_ms: int = 0) -> Sequence[View]:
         """Return what is known of every credential, in the order they would be asked."""
         return [_view(slot, now_ms) for slot in self._order]

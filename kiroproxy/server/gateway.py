@@ -81,8 +81,7 @@ class Gateway:
 
     def credential_counts(self) -> tuple[int, int]:
         """Return how many credentials there are, and how many could serve now."""
-        views = self.pool.snapshot(now_ms())
-        return len(views), sum(view.is_usable for view in views)
+        return self.pool.counts(now_ms())
 
     async def _fetch_catalogue(self) -> bool:
         """Ask Kiro what the account may use; without an account there is nobody to ask."""

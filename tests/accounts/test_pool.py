@@ -414,7 +414,7 @@ def test_a_limit_that_was_changed_in_the_file_holds_at_once() -> None:
 def test_a_full_credential_is_still_one_that_can_be_used() -> None:
     one = limited(1, max_concurrency=1)
     acquire(one)
-    assert view(one).is_usable
+    assert view(one).is_usable and one.counts(NOW) == (1, 1)
 
 
 def test_a_conversation_stays_with_its_credential_as_long_as_that_is_usable() -> None:
@@ -437,3 +437,13 @@ def test_a_conversation_does_not_hold_on_to_a_worse_priority() -> None:
     two.report(lease, errors.Throttled("x", retry_after_s=10), NOW)
     assert acquire(two, conversation="c").credential.id == 2
     assert acquire(two, NOW + 10_000, conversation="c").credential.id == 1
+
+
+def test_the_counts_say_what_the_views_say() -> None:
+    four = pool(0, 0, 0, 0)
+    for error in (errors.Suspended("x"), errors.Throttled("x"), errors.QuotaExhausted("x")):
+        ask(four, error)
+    for now in (NOW, NOW + MINUTES, FEBRUARY):
+        views = four.snapshot(now)
+        assert four.counts(now) == (4, sum(view.is_usable for view in views))
+    assert four.counts(NOW) == (4, 1)
