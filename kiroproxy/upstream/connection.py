@@ -23,6 +23,7 @@ from kiroproxy._wire import Consumer
 from kiroproxy.config import Config
 from kiroproxy.errors import ConnectionLost, InternalError, ProtocolViolation
 from kiroproxy.upstream import tls
+from kiroproxy.upstream.secure import Security
 from kiroproxy.upstream.tunnel import ProxySettings, open_tunnel
 from kiroproxy.upstream.wire import READ_BUFFER_BYTES, Connection, Limits
 
@@ -105,6 +106,7 @@ class ConnectionPool:
 
     def __init__(self, config: Config, *, context: ssl.SSLContext | None = None) -> None:
         self._context = context or tls.client_context(config.tls_backend)
+        self._security = Security(self._context)
         self._connect_timeout_s = config.connect_timeout_s
         self._pool_idle_s = config.pool_idle_s
         self._limits = Limits(
@@ -174,12 +176,12 @@ class ConnectionPool:
             return made[-1]
 
         try:
-            _, opened = await open_tunnel(
+            return await open_tunnel(
                 asyncio.get_running_loop(),
                 key.proxy,
                 key.host,
                 key.port,
-                self._context if key.scheme == "https" else None,
+                self._security if key.scheme == "https" else None,
                 make,
                 self._connect_timeout_s,
                 proxy_context=self._context,
@@ -191,7 +193,6 @@ class ConnectionPool:
                 connection.abort()
                 self.lost(connection)
             raise
-        return opened
 
     async def _exchange(self, connection: Connection, head: bytes, body: bytes) -> Response:
         try:

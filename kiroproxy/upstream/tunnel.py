@@ -5,9 +5,9 @@ goes wrong, also a cancellation, leaves no socket behind; the proxy's password n
 an exception's text. The proxies' own grammars belong to h11 and socksio, not to us.
 
 Theory of operation. Direct connections are the event loop's `create_connection`. Through a
-proxy a small handshake protocol speaks first; then its transport is handed to the caller's
-protocol, wrapped by `start_tls` when the target wants TLS. An `https://` proxy is the same
-over a TLS transport, which makes the target's TLS run inside the proxy's.
+proxy a small handshake protocol speaks first. Then the transport is handed to the caller's
+protocol, or to a TLS channel that carries it. An `https://` proxy is the same over the event
+loop's TLS transport, which makes the target's TLS run inside the proxy's.
 `socks5` resolves the name here, `socks5h` leaves that to the proxy.
 
 Source: RFC 9110 §9.3.6 (CONNECT), RFC 1928 and 1929 (SOCKS5).
@@ -26,6 +26,7 @@ import socksio
 from socksio import socks5
 
 from kiroproxy.errors import ConnectFailed, ProxyFailed, UpstreamTimeout
+from kiroproxy.upstream.secure import Secured, Security
 
 _CONNECT_HEAD_LIMIT = 16 * 1024  # h11 and nginx draw the line for a response head there
 
@@ -45,8 +46,7 @@ class ProxySettings(Protocol):
     def password(self) -> str: ...
 
 
-P = TypeVar("P", bound=asyncio.BaseProtocol)
-Opened = tuple[asyncio.Transport, P]
+P = TypeVar("P", bound=asyncio.BufferedProtocol)
 
 
 async def open_tunnel(
@@ -54,16 +54,16 @@ async def open_tunnel(
     proxy: ProxySettings | None,
     host: str,
     port: int,
-    ssl_context: ssl.SSLContext | None,
+    security: Security | None,
     protocol_factory: Callable[[], P],
     timeout_s: float,
     *,
     proxy_context: ssl.SSLContext | None = None,
-) -> Opened[P]:
-    """Connect to a host and hand the transport to a fresh protocol.
+) -> P:
+    """Connect to a host and hand the transport to a fresh protocol, which is returned.
 
-    Shape: `ssl_context` None speaks plainly to the host; `proxy_context` verifies an
-    `https://` proxy and defaults to `ssl_context`.
+    Shape: `security` None speaks plainly to the host; `proxy_context` verifies an `https://`
+    proxy.
     Raises: ConnectFailed — DNS, TCP or TLS to the host; ProxyFailed — the proxy is away or
         says no; UpstreamTimeout — not done within `timeout_s`.
     """
@@ -71,9 +71,9 @@ async def open_tunnel(
     try:
         async with asyncio.timeout(timeout_s):
             if proxy is None:
-                return await _direct(loop, host, port, ssl_context, protocol_factory)
-            handshake = await _reach_proxy(loop, proxy, proxy_context or ssl_context)
-            return await _through(loop, proxy, handshake, host, port, ssl_context, protocol_factory)
+                return await _direct(loop, host, port, security, protocol_factory)
+            handshake = await _reach_proxy(loop, proxy, proxy_context)
+            return await _through(loop, proxy, handshake, host, port, security, protocol_factory)
     except TimeoutError as fault:
         within = f"no connection within connectTimeout ({timeout_s:g} s)"
         if proxy is not None and not (handshake and handshake.is_open):
@@ -89,19 +89,21 @@ async def _direct(
     loop: asyncio.AbstractEventLoop,
     host: str,
     port: int,
-    context: ssl.SSLContext | None,
+    security: Security | None,
     protocol_factory: Callable[[], P],
-) -> Opened[P]:
+) -> P:
+    channel = security.channel(loop, host, port) if security is not None else None
     try:
-        return await loop.create_connection(
-            protocol_factory,
-            host,
-            port,
-            ssl=context,
-            server_hostname=host if context else None,
-        )
-    except (OSError, UnicodeError) as fault:  # ssl.SSLError is an OSError
+        if channel is None:
+            return (await loop.create_connection(protocol_factory, host, port))[1]
+        await loop.create_connection(lambda: channel, host, port)
+    except (OSError, UnicodeError) as fault:
         raise _connect_failed(host, port, fault) from fault
+    except BaseException:
+        if channel is not None:
+            channel.abort()
+        raise
+    return await _carried(channel, host, port, protocol_factory)
 
 
 async def _reach_proxy(
@@ -129,43 +131,41 @@ async def _through(
     handshake: "_Handshake",
     host: str,
     port: int,
-    context: ssl.SSLContext | None,
+    security: Security | None,
     protocol_factory: Callable[[], P],
-) -> Opened[P]:
+) -> P:
     try:
         if proxy.scheme in ("http", "https"):
             await _http_connect(proxy, handshake, host, port)
         else:
             await _socks_connect(loop, proxy, handshake, host, port)
         transport = handshake.release(proxy)
-        return await _hand_over(loop, transport, host, port, context, protocol_factory)
+        if security is not None:
+            channel = security.channel(loop, host, port)
+            transport.set_protocol(channel)
+            channel.connection_made(transport)
+            return await _carried(channel, host, port, protocol_factory)
+        protocol = protocol_factory()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        return protocol
     except BaseException:
         handshake.transport.abort()
         raise
 
 
-async def _hand_over(
-    loop: asyncio.AbstractEventLoop,
-    transport: asyncio.Transport,
-    host: str,
-    port: int,
-    context: ssl.SSLContext | None,
-    protocol_factory: Callable[[], P],
-) -> Opened[P]:
-    protocol = protocol_factory()
-    if context is None:
-        transport.set_protocol(protocol)
-        protocol.connection_made(transport)
-        return transport, protocol
+async def _carried(channel: Secured, host: str, port: int, protocol_factory: Callable[[], P]) -> P:
+    """Wait for the handshake, then have the channel carry a fresh protocol."""
     try:
-        secured = await loop.start_tls(transport, protocol, context, server_hostname=host)
-    except OSError as fault:
+        await channel.shaken
+    except (OSError, ValueError) as fault:  # ssl.SSLError is an OSError
         raise _connect_failed(host, port, fault) from fault
-    if secured is None:  # uvloop: the transport closed before the handshake began
-        raise _connect_failed(host, port, ConnectionResetError("closed by the proxy"))
-    # start_tls upgrades a protocol that is in use; ours has not met a transport yet.
-    protocol.connection_made(secured)
-    return secured, protocol
+    except BaseException:
+        channel.abort()
+        raise
+    protocol = protocol_factory()
+    channel.carry(protocol)
+    return protocol
 
 
 async def _http_connect(

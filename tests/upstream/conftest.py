@@ -10,7 +10,7 @@ import uvloop
 from support.peers import Serve, peers
 
 # Transports differ between the loops, most of all under TLS: what speaks to them runs on both.
-_ON_BOTH_LOOPS = ("test_connection", "test_tunnel")
+_ON_BOTH_LOOPS = ("test_connection", "test_secure", "test_tunnel")
 
 
 def pytest_asyncio_loop_factories(config, item):

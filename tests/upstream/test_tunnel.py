@@ -4,7 +4,6 @@ import asyncio
 import base64
 import socket
 import ssl
-import sys
 
 import pytest
 from support.proxies import PASSWORD, USER, connect_proxy, socks_proxy
@@ -157,9 +156,6 @@ async def test_socks_proxy_that_wants_a_login_is_not_given_none(serve, pool):
 @pytest.mark.parametrize("scheme", ["http", "https", "socks5h"])
 async def test_proxy_cannot_stand_in_for_the_host(serve, server_tls, authority, scheme):
     """The tunnel's far end is verified as strictly as a direct one."""
-    on_stdlib = type(asyncio.get_running_loop()).__module__.startswith("asyncio")
-    if scheme == "https" and on_stdlib and sys.version_info < (3, 11, 8):
-        pytest.skip("CPython gh-113214: a failed TLS-in-TLS handshake is not reported")
     host = await serve(hello, tls=server_tls)
     script = socks_proxy() if scheme.startswith("socks") else connect_proxy()
     peer = await serve(script, tls=server_tls if scheme == "https" else None)
