@@ -17,6 +17,7 @@ MODULES = (
     "_sse",
     "_wire",
     "_pump",
+    "_channel",
     "_ring",
     "_roster",
 )
