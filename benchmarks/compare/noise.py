@@ -21,24 +21,25 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 LOOP_LIMIT = 1.3  # × the fastest loop of the session
 STEAL_LIMIT = 0.05  # of both CPUs' time
 # Contention adds the same microseconds to every wake-up, which flatters the dearer gateway: nginx
-# went from 9 to 15 µs an event beside 1.5 busy CPUs.
-FOREIGN_LIMIT = 0.5  # CPUs, for CPU-time ratios
-FOREIGN_LIMIT_LATENCY = 0.25  # CPUs, for anything timed by the clock
+# went from 9 to 15 µs an event beside one and a half busy CPUs.
+FOREIGN_LIMIT = 0.25  # of the gateway's CPU, used by others: for CPU-time ratios
+FOREIGN_LIMIT_LATENCY = 0.25  # CPUs, of all: for anything timed by the clock
 LEAST_ROUNDS = 3
 SPREAD_LIMIT = 1.6  # largest over smallest ratio of the kept rounds
 
 
 @dataclass(frozen=True, slots=True)
 class CpuTimes:
-    """One reading of /proc/stat's first line. Units: seconds, all CPUs together."""
+    """One line of /proc/stat, all CPUs or one. Units: seconds."""
 
     busy_s: float  # user + nice + system; interrupts belong to nobody
     steal_s: float
 
     @classmethod
-    def parse(cls, text: str) -> "CpuTimes":
-        """Parse /proc/stat."""
-        fields = [int(field) for field in text.split("\n", 1)[0].split()[1:9]]
+    def parse(cls, text: str, name: str = "cpu") -> "CpuTimes":
+        """Parse the line of /proc/stat that has this name."""
+        line = next(line for line in text.splitlines() if line.split()[0] == name)
+        fields = [int(field) for field in line.split()[1:9]]
         return cls((fields[0] + fields[1] + fields[2]) * TICK_S, fields[7] * TICK_S)
 
 
@@ -49,6 +50,7 @@ class Quality:
     loop: float  # slower of the two loops over the fastest of the session
     steal: float  # share of all CPU time
     foreign: float  # CPUs that others used
+    beside: float  # share of the gateway's CPU that others used
     load_average: float
 
 
@@ -59,8 +61,9 @@ def judge(quality: Quality, *, by_the_clock: bool) -> list[str]:
         reasons.append(f"fixed loop {quality.loop:.2f} times its best")
     if quality.steal > STEAL_LIMIT:
         reasons.append(f"{quality.steal:.0%} of the CPU time stolen")
-    limit = FOREIGN_LIMIT_LATENCY if by_the_clock else FOREIGN_LIMIT
-    if quality.foreign > limit:
+    if quality.beside > FOREIGN_LIMIT:
+        reasons.append(f"others used {quality.beside:.0%} of the gateway's CPU")
+    elif by_the_clock and quality.foreign > FOREIGN_LIMIT_LATENCY:
         reasons.append(f"others used {quality.foreign:.2f} CPUs")
     return reasons
 
@@ -96,34 +99,45 @@ class Watch:
         self.best_loop_s = min(self._loop() for _ in range(10))
 
     def wait_for_quiet(self) -> None:
-        """Wait while others use the machine, as long as the session's patience lasts."""
+        """Wait while others use the gateway's CPU, as long as the session's patience lasts."""
         while self._patience_s > 0:
-            start, before = time.monotonic(), read_cpu_times()
+            start, (_, before) = time.monotonic(), self._read()
             quick = self._loop() <= LOOP_LIMIT * self.best_loop_s
             time.sleep(0.3)  # the share of others is only known over some time
-            foreign = (read_cpu_times().busy_s - before.busy_s) / (time.monotonic() - start)
-            if quick and foreign <= FOREIGN_LIMIT_LATENCY:
+            busy_s = self._read()[1].busy_s - before.busy_s
+            if quick and busy_s - 3 * self.best_loop_s <= FOREIGN_LIMIT * 0.3:
                 return
             time.sleep(0.7)
             self._patience_s -= time.monotonic() - start
 
     def start(self) -> None:
         self._loop_s = self._loop()
-        self._times, self._clock = read_cpu_times(), time.monotonic()
+        self._times, self._clock = self._read(), time.monotonic()
         self._own_s = _children_cpu()
 
-    def stop(self, measured_s: float) -> dict[str, float]:
-        """End the bracket. Shape: `measured_s` is the CPU of what ran and is not our child."""
-        times, wall_s = read_cpu_times(), time.monotonic() - self._clock
-        own_s = _children_cpu() - self._own_s + measured_s
+    def stop(self, gateway_s: float, others_s: float = 0.0) -> dict[str, float]:
+        """End the bracket.
+
+        Shape: `gateway_s` is the CPU time of what runs on the gateway's CPU, `others_s` that of
+        other measured processes which are not our children.
+        """
+        (every, gateways), wall_s = self._read(), time.monotonic() - self._clock
+        own_s = _children_cpu() - self._own_s + gateway_s + others_s
         loop_s = max(self._loop_s, self._loop())
+        was_every, was_gateways = self._times
         cpus = os.cpu_count() or 1
         return {
             "loop_s": loop_s,
-            "steal": (times.steal_s - self._times.steal_s) / (wall_s * cpus),
-            "foreign": max(times.busy_s - self._times.busy_s - own_s, 0.0) / wall_s,
+            "steal": (every.steal_s - was_every.steal_s) / (wall_s * cpus),
+            "foreign": max(every.busy_s - was_every.busy_s - own_s, 0.0) / wall_s,
+            "beside": max(gateways.busy_s - was_gateways.busy_s - gateway_s, 0.0) / wall_s,
             "load_average": os.getloadavg()[0],
         }
+
+    def _read(self) -> tuple[CpuTimes, CpuTimes]:
+        """All CPUs together, and the gateway's."""
+        text = Path("/proc/stat").read_text()
+        return CpuTimes.parse(text), CpuTimes.parse(text, f"cpu{self._cpu}")
 
     def _loop(self) -> float:
         """Median of three, on the gateway's CPU."""
@@ -143,12 +157,9 @@ def quality_of(noise: dict[str, float], best_loop_s: float) -> Quality:
         loop=noise["loop_s"] / best_loop_s,
         steal=noise["steal"],
         foreign=noise["foreign"],
+        beside=noise["beside"],
         load_average=noise["load_average"],
     )
-
-
-def read_cpu_times() -> CpuTimes:
-    return CpuTimes.parse(Path("/proc/stat").read_text())
 
 
 def _timed() -> float:

@@ -109,13 +109,13 @@ class Bench:
             options += shlex.split(question.messages_options)
         if question.body:
             options += ["--body", self._body(question.body)]
-        pids = {gateway.pid, stand_in.pid}
+        pids = (gateway.pid, stand_in.pid)
         stand_in.reset()
-        before, stats = usage(*pids), stand_in.stats()
+        before, stats = [_cpu(usage(pid)) for pid in pids], stand_in.stats()
         self.watch.start()
         run = load(gateway, options)
-        after = usage(*pids)
-        noise = self.watch.stop(_cpu(after) - _cpu(before))
+        spent = [_cpu(usage(pid)) - was for pid, was in zip(pids, before, strict=True)]
+        noise = self.watch.stop(0 if gateway.name == "direct" else spent[0], spent[1])
         ended = stand_in.stats()
         return {
             "load": run,

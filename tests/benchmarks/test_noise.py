@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.compare.noise import CpuTimes, Quality, Watch, judge, verdict
 
-QUIET = Quality(loop=1.05, steal=0.0, foreign=0.1, load_average=0.5)
+QUIET = Quality(loop=1.05, steal=0.0, foreign=0.1, beside=0.1, load_average=0.5)
 
 
 def test_a_quiet_round_is_kept() -> None:
@@ -19,7 +19,7 @@ def test_a_quiet_round_is_kept() -> None:
     [
         ({"loop": 1.31}, "fixed loop 1.31"),
         ({"steal": 0.06}, "6% of the CPU time stolen"),
-        ({"foreign": 1.2}, "others used 1.20 CPUs"),
+        ({"beside": 0.3}, "others used 30% of the gateway's CPU"),
     ],
 )
 def test_noise_drops_a_round_and_says_why(change: dict[str, float], reason: str) -> None:
@@ -50,15 +50,20 @@ def test_rounds_that_disagree_refuse_one() -> None:
     assert verdict([1.0, 1.2, 1.7], dropped=0) == "the rounds disagree: 1.00 to 1.70"
 
 
-def test_cpu_times_are_read_from_the_first_line() -> None:
+def test_cpu_times_of_all_cpus_are_the_first_line() -> None:
     times = CpuTimes.parse("cpu  100 20 30 4000 50 60 70 80 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n")
     assert (times.busy_s, times.steal_s) == (1.5, 0.8)
+
+
+def test_cpu_times_of_one_cpu_are_its_own() -> None:
+    text = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu1 1 1 1 1 1 1 1 1 0 0\ncpu10 5 1 0 1 1 1 1 200 0 0\n"
+    assert CpuTimes.parse(text, "cpu10").steal_s == 2.0
 
 
 def test_a_watch_reports_what_its_own_process_did_as_not_foreign() -> None:
     watch = Watch(0)
     watch.start()
     sum(number * number for number in range(300_000))
-    noise = watch.stop(measured_s=100.0)
-    assert noise["foreign"] == 0.0
+    noise = watch.stop(gateway_s=100.0)
+    assert noise["foreign"] == noise["beside"] == 0.0
     assert noise["loop_s"] >= watch.best_loop_s > 0
