@@ -12,6 +12,7 @@ for every choice reads them there.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -21,7 +22,7 @@ from kiroproxy.accounts.page import open_ring, private_ring
 from kiroproxy.accounts.pool import Pool
 from kiroproxy.accounts.store import Store
 from kiroproxy.config import Config
-from kiroproxy.errors import ConfigError, GatewayError
+from kiroproxy.errors import ConfigError, CredentialDead, GatewayError
 from kiroproxy.protocol.models import Catalogue
 from kiroproxy.upstream.connection import ConnectionPool
 from kiroproxy.upstream.control import ControlPlane
@@ -32,6 +33,7 @@ _log = logging.getLogger(__name__)
 
 CATALOGUE_S = 3600.0  # models come and go by the week
 CATALOGUE_RETRY_S = 60.0
+FIRST_LISTING_S = 5.0  # a request for a model nobody knows yet waits that long for the list
 CREDENTIALS_S = 5.0  # one stat() each
 WORKERS_S = 0.05  # two loads each; half of what a change may take to reach every worker
 WORKERS_RETRY_S = 1.0
@@ -44,6 +46,7 @@ class Gateway:
         self.config = config
         self._page = page  # names what the workers share; "" = there is one worker
         self.catalogue = Catalogue(aliases=config.model_aliases)
+        self._asked_for_models = asyncio.Event()
         self._background: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -83,7 +86,21 @@ class Gateway:
         """Return how many credentials there are, and how many could serve now."""
         return self.pool.counts(now_ms())
 
+    async def first_listing(self) -> bool:
+        """Wait until Kiro was asked for its models once. False: it had been already."""
+        if self._asked_for_models.is_set():
+            return False
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._asked_for_models.wait(), FIRST_LISTING_S)
+        return True
+
     async def _fetch_catalogue(self) -> bool:
+        try:
+            return await self._ask_for_models()
+        finally:
+            self._asked_for_models.set()
+
+    async def _ask_for_models(self) -> bool:
         """Ask Kiro what the account may use; without an account there is nobody to ask."""
         try:
             lease = self.pool.acquire(model_id="", now_ms=now_ms())
@@ -96,6 +113,8 @@ class Gateway:
                 self.catalogue = Catalogue.from_live(models, self.config.model_aliases)
         except GatewayError as error:
             _log.info("the model list was not available: %s (%s)", error.message, error.detail)
+            if isinstance(error, CredentialDead):
+                self.pool.report(lease, error, now_ms())
             return False
         finally:
             lease.release()

@@ -18,7 +18,7 @@ import uuid
 from dataclasses import replace
 
 from kiroproxy.config import Config
-from kiroproxy.errors import GatewayError, InternalError
+from kiroproxy.errors import GatewayError, InternalError, NotFound
 from kiroproxy.protocol.request import Plan, convert
 from kiroproxy.protocol.stream import Answer
 from kiroproxy.server.attachments import Attachments
@@ -66,7 +66,22 @@ class Messages:
         if _log.isEnabledFor(logging.DEBUG):
             shown = raw[:LOGGED_BODY_BYTES].decode("utf-8", "replace")
             _log.debug("request body", extra={"fields": {"bytes": len(raw), "body": shown}})
-        plan = await self._attachments.plan(
+        try:
+            plan = await self._translated(raw, request)
+        except NotFound:
+            # Right after the start a model may be unknown only because nobody has asked yet.
+            if not await self._gateway.first_listing():
+                raise
+            plan = await self._translated(raw, request)
+        if not plan.stream and not self._config.extract_thinking:
+            plan = replace(plan, split_tags=False)
+        request.record.model = plan.requested_model
+        request.record.stream = plan.stream
+        request.record.input_tokens = plan.input_tokens
+        return plan
+
+    async def _translated(self, raw: bytes, request: Request) -> Plan:
+        return await self._attachments.plan(
             raw,
             functools.partial(
                 convert,
@@ -75,12 +90,6 @@ class Messages:
                 session_id=request.text(b"x-claude-code-session-id"),
             ),
         )
-        if not plan.stream and not self._config.extract_thinking:
-            plan = replace(plan, split_tags=False)
-        request.record.model = plan.requested_model
-        request.record.stream = plan.stream
-        request.record.input_tokens = plan.input_tokens
-        return plan
 
     async def _stream(self, request: Request, plan: Plan, send: Send, watch: Watch) -> None:
         answer = Answer(plan, new_message_id())

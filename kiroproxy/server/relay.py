@@ -40,6 +40,9 @@ class Target(Protocol):
     async def write(self, events: bytes) -> None:
         """Take whole events; waits while the reader is slow."""
 
+    def take_back(self) -> bool:
+        """Forget what was written. False: the client has it already."""
+
 
 class Folding:
     """Collects the events of a whole answer into one message."""
@@ -47,8 +50,14 @@ class Folding:
     outlet = None
 
     def __init__(self, opening: bytes) -> None:
+        self._opening = opening
+        self.take_back()
+
+    def take_back(self) -> bool:
+        """Begin again: nobody has seen anything yet."""
         self._fold = Fold()
-        self._fold.feed(opening)
+        self._fold.feed(self._opening)
+        return True
 
     async def start(self) -> None:
         """Do nothing: a whole answer starts when it is whole."""
@@ -112,7 +121,7 @@ class Relay:
                 if fault is None:
                     exchange.succeeded()
                     return self._last_events()
-                if self._answer.has_content:
+                if self._answer.has_content and not self._target.take_back():
                     raise fault  # through the exchange, which reports it
                 if not exchange.failed(fault):
                     raise exchange.verdict(fault) from fault

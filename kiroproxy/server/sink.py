@@ -88,6 +88,10 @@ class Sink:
             await self.settle()
         await self._guarded(events, more=True)
 
+    def take_back(self) -> bool:
+        """Do nothing: what was written is on its way."""
+        return False
+
     async def finish(self, events: bytes) -> None:
         """Send the last events and end the body."""
         await self.settle()

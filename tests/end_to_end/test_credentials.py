@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kiroproxy.simulator.script import Refuse, Script, Wait, answer, refuse
+from kiroproxy.simulator.script import Plain, Refuse, Script, Wait, answer, refuse
 from kiroproxy.simulator.server import Simulator
 from kiroproxy.simulator.tokens import TokenState
 
@@ -227,3 +227,15 @@ async def test_no_secret_shows_in_the_log_even_at_debug(sim: Simulator, serve: A
     secrets = [entry["refreshToken"], entry["accessToken"], gateway.key]
     secrets += [account.refresh_token, account.access_token]
     assert gateway.log and not [secret for secret in secrets if secret in gateway.log]
+
+
+async def test_a_model_only_the_live_list_knows_is_served_from_the_first_request(
+    sim: Simulator, serve: Any
+) -> None:
+    listing = {"models": [{"modelId": "claude-haiku-9.9"}], "defaultModel": {"modelId": "auto"}}
+    sim.strict = False  # whose own list of models does not have it
+    sim.enqueue(Script((Wait(0.5), Plain(body=json.dumps(listing)))), route="models")
+    gateway = await serve(sim)
+    answered = await ask(gateway, model="claude-haiku-9-9")
+    assert answered.status_code == 200, answered.text
+    assert sim.of("generate")[0].model_id == "claude-haiku-9.9"

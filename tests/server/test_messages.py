@@ -310,10 +310,11 @@ async def test_a_failure_after_content_is_an_error_event_and_no_end(
 
 
 async def test_the_same_failure_of_a_whole_answer_is_an_error_status(run_gateway: Any) -> None:
-    gateway = await run_gateway(Script((Start(), Text("half an ans"), Drop("close"))))
+    gateway = await run_gateway(*[Script((Start(), Text("half an ans"), Drop("close")))] * 3)
     response = await gateway.ask()
     assert response.status_code == 502
     assert response.json()["error"]["type"] == "api_error"
+    assert len(gateway.sim.of("generate")) == 3  # unseen, so it could be tried again
 
 
 async def test_a_bug_in_the_middle_cuts_the_connection(run_gateway: Any, monkeypatch: Any) -> None:
