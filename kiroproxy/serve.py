@@ -12,10 +12,13 @@ lets running answers end, at most `drainTimeout`; a second signal ends at once.
 
 import functools
 import logging
+import multiprocessing
+import multiprocessing.process
 import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType
 
@@ -152,7 +155,17 @@ def worker(config: Config, page: str = "") -> App:
     logs.setup(config.log_level)
     logs.keep_secret(*config.secrets)
     logging.getLogger("uvicorn.error").addFilter(_is_news)
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:
+        threading.Thread(target=_outlive, args=(supervisor,), daemon=True).start()
     return create(config, page)
+
+
+def _outlive(supervisor: multiprocessing.process.BaseProcess) -> None:
+    """Drain and end when the supervisor is gone: nobody else would ever stop this worker."""
+    supervisor.join()
+    _log.warning("the supervisor is gone; this worker drains and ends")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _is_news(record: logging.LogRecord) -> bool:

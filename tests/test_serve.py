@@ -132,6 +132,16 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
         assert stop(running) == 0
 
 
+def test_workers_do_not_outlive_a_killed_supervisor(tmp_path: Path) -> None:
+    write_files(tmp_path, upstream=NOWHERE)
+    with process("--port", "0", "--workers", "2", cwd=tmp_path) as running:
+        printed(running, ADDRESS)
+        until(lambda: len(listeners(running.pid)) == 2)
+        workers = listeners(running.pid)
+        running.kill()
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_it_drains_until_a_second_signal(tmp_path: Path, workers: str) -> None:
     with process("simulate", "--port", "0", cwd=tmp_path) as kiro:
