@@ -153,6 +153,8 @@ class Protocol(HttpToolsProtocol):
             self._stop(HeadTooLarge("Request line is too long"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            return  # a trailer: it may neither hold a key nor replace one (RFC 9110 §6.5.1)
         self._headers_bytes += len(name) + len(value) + 4  # ": " and CRLF
         if (
             self._headers_bytes > self._limits.headers_bytes
@@ -195,6 +197,10 @@ class Protocol(HttpToolsProtocol):
             # The fault lies behind a whole request: that one gets its answer, then the end.
             self.cycle.keep_alive = False
             return
+        if self.cycle is not None and not self.cycle.response_complete:
+            # The application may be at work on the body: its answer would follow ours.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         request_id = f"req_{os.urandom(12).hex()}"
         fields = {"status": error.status, "error": error.message}
         _log.info("refused", extra={"fields": fields, "request_id": request_id})

@@ -175,3 +175,42 @@ async def test_small_writes_are_not_held_back(run_app: Any) -> None:
     sock = connection.transport.get_extra_info("socket")
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     writer.close()
+
+
+async def echo_headers(scope: Any, receive: Any, send: Any) -> None:
+    """Read the whole body, then answer with the headers the application was given."""
+    if scope["type"] != "http":
+        return
+    while (await receive()).get("more_body"):
+        pass
+    body = b"\n".join(name + b"=" + value for name, value in scope["headers"])
+    headers = [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def test_a_trailer_is_not_a_header(run_app: Any) -> None:
+    running = await run_app(echo_headers)
+    head = b"POST / HTTP/1.1\r\nhost: x\r\nx-api-key: mine\r\ntransfer-encoding: chunked\r\n\r\n"
+    wire = await running.raw(head + b"2\r\nhi\r\n0\r\nx-api-key: other\r\n\r\n")
+    assert wire.status == 200
+    assert b"mine" in wire.body and b"other" not in wire.body
+
+
+async def test_after_a_refusal_the_application_has_no_word(run_app: Any, caplog: Any) -> None:
+    """Its answer would follow ours on a connection that is already half closed."""
+    answered = asyncio.Event()
+
+    async def late(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        await hello(scope, receive, send)
+        answered.set()
+
+    running = await run_app(late)
+    head = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+    assert_refusal(await running.raw(head + b"nonsense\r\n"), 400, "invalid_request_error")
+    await answered.wait()
+    assert "Exception in ASGI application" not in caplog.text
