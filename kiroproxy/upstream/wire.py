@@ -23,6 +23,7 @@ from kiroproxy.errors import ConnectionLost, UpstreamTimeout
 
 # A body goes out in such pieces: under TLS only what was not handed over yet can be counted.
 _SLICE = 256 * 1024
+_NOTHING = memoryview(b"")  # an empty rest of a body would keep all of it alive
 READ_BUFFER_BYTES = 64 * 1024  # one read is what a slow client can make us hold
 
 
@@ -73,7 +74,7 @@ class Connection(Wire, asyncio.BufferedProtocol):
         self.key = key
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._unsent = memoryview(b"")
+        self._unsent = _NOTHING
         self._writing_paused = False
         self._limits = Limits(0, 0, 0)
         self._fault: Exception | None = None
@@ -92,7 +93,7 @@ class Connection(Wire, asyncio.BufferedProtocol):
         assert self._transport is not None
         self._sent_at = self._started_at = self.quiet_since
         self._arm(limits.first_byte_s)
-        first, self._unsent = body[:_SLICE], memoryview(body)[_SLICE:]
+        first, self._unsent = body[:_SLICE], memoryview(body)[_SLICE:] or _NOTHING
         try:
             self._transport.writelines((head, first) if first else (head,))
             self._write_more()
@@ -105,6 +106,7 @@ class Connection(Wire, asyncio.BufferedProtocol):
             assert self._transport is not None
             piece, self._unsent = self._unsent[:_SLICE], self._unsent[_SLICE:]
             self._transport.write(piece)
+        self._unsent = self._unsent or _NOTHING
 
     async def head(self) -> None:
         """Wait for status and headers. Raises: ConnectionLost, UpstreamTimeout."""
@@ -192,7 +194,7 @@ class Connection(Wire, asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._unsent = memoryview(b"")
+        self._unsent = _NOTHING
         if self.phase == Phase.BODY and self.is_delimited_by_close and exc is None:
             self._end(None)
         elif self.phase in (Phase.HEAD, Phase.BODY):

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -128,6 +129,16 @@ async def test_large_request_body_arrives_whole(serve, connections):
     peer = await serve(answering(OK))
     await (await post(connections(), peer, body)).read()
     assert peer.requests[0][1] == body
+
+
+@pytest.mark.parametrize("size", [10, 3 * 1024 * 1024])
+async def test_request_that_was_sent_is_not_kept_while_its_answer_runs(serve, connections, size):
+    peer, pool = await serve(answering(CHUNKED)), connections()
+    body = bytes(size)
+    known = sys.getrefcount(body)
+    response = await post(pool, peer, body)
+    await until(lambda: sys.getrefcount(body) == known)
+    response.close()
 
 
 async def test_header_value_with_a_line_break_is_refused(serve, connections):
