@@ -18,6 +18,8 @@ import time
 from contextvars import ContextVar
 from typing import IO
 
+import orjson
+
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="-")
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -130,19 +132,31 @@ class JsonFormatter(logging.Formatter):
     """Lines for a machine: one JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
+        message, fields = record.getMessage(), fields_of(record)
+        told = "\n".join([message, *(value for value in fields.values() if type(value) is str)])
+        if mask(told) != told:  # one look for all of them: as a rule there is nothing to mask
+            message = mask(message)
+            fields = {key: _masked(value) for key, value in fields.items()}
         line: dict[str, object] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
             + f".{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
             "request_id": getattr(record, "request_id", "-"),
-            "message": mask(record.getMessage()),
+            "message": message,
+            **fields,
         }
-        line.update({key: _masked(value) for key, value in fields_of(record).items()})
         if record.exc_info:
             line["exception"] = mask(self.formatException(record.exc_info))
         # JSON leaves the C1 controls as they are, and a terminal that shows the file obeys them.
-        return _on_one_line(mask(json.dumps(line, ensure_ascii=False, default=str)))
+        return _on_one_line(mask(_json(line)))
+
+
+def _json(line: dict[str, object]) -> str:
+    try:
+        return orjson.dumps(line, default=str).decode()
+    except TypeError:  # half a surrogate pair, or a number beyond 64 bits
+        return json.dumps(line, ensure_ascii=False, default=str)
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:

@@ -76,6 +76,17 @@ def test_a_secret_known_by_value_is_masked_wherever_it_stands(
     assert line == "path=/v1/*** model=claude"
 
 
+@pytest.mark.parametrize("value", ["half \ud800", 2**70, {1, 2}, object])
+def test_a_value_that_json_cannot_hold_does_not_lose_the_line(
+    restored_logging: None, value: object
+) -> None:
+    out = io.StringIO()
+    logs.setup("info", out)
+    logging.getLogger("kiroproxy.test").info("told", extra={"fields": {"value": value, "n": 1}})
+    line = json.loads(out.getvalue().encode("utf-8", "surrogatepass"))
+    assert (line["message"], line["n"]) == ("told", 1)
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
