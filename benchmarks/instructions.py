@@ -3,10 +3,11 @@
 Counts do not depend on how busy the machine is, so they can gate a change where times cannot.
 
 Theory of operation. Each piece of work runs in its own interpreter under `valgrind
---tool=cachegrind`, once n times and once 0 times; the difference over n is its cost without the
-interpreter's start. Hash seed and garbage collection are fixed. What still depends on the machine
-is the interpreter, the compiler and the vector instructions valgrind lets the CRC use: counts of
-another Python are not compared.
+--tool=cachegrind`, once 2n times and once n times; the difference over n is its cost without the
+interpreter's start and without what only a first call does (imports, compiled expressions). Hash
+seed and garbage collection are fixed. What still depends on the machine is the interpreter, the
+compiler and the vector instructions valgrind lets the CRC use: counts of another Python are not
+compared.
 
 Run: make instructions     (or python -m benchmarks.instructions [--store] [--check])
 """
@@ -123,8 +124,8 @@ def run(name: str, rounds: int) -> int:
 def measure(name: str, path: HotPath) -> float:
     """Return instructions per unit."""
     # Once without counting: whoever comes first would also pay for compiling modules to bytecode.
-    subprocess.run(command_of(name, 0), cwd=ROOT, check=True)
-    total, start = count(name, path.rounds), count(name, 0)
+    subprocess.run(command_of(name, 1), cwd=ROOT, check=True)
+    total, start = count(name, 2 * path.rounds), count(name, path.rounds)
     return (total - start) / (path.rounds * path.units)
 
 

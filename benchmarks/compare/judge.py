@@ -135,9 +135,11 @@ def _row(
 
 def _remarks(question: Question, runs: list[Result]) -> list[str]:
     remarks = []
-    if any(is_saturated(question, run) for run in runs):
-        best = max(run["load"]["events"] / run["load"]["window_s"] for run in runs)
-        remarks.append(f"saturated: {best:,.0f} of {question.offered_events_s:,.0f} events/s")
+    if full := [run["load"] for run in runs if is_saturated(question, run)]:
+        best = max(load["events"] / load["window_s"] for load in full)
+        offered = f"{question.offered_events_s:,.0f} events/s"
+        rounds = "" if len(full) == len(runs) else f" in {len(full)} of {len(runs)} rounds"
+        remarks.append(f"saturated{rounds}: {best:,.0f} of {offered}")
     if any(is_harness_bound(run) for run in runs):
         remarks.append("harness-bound in some rounds")
     if stalls := sum(run["load"]["stalls"] for run in runs):

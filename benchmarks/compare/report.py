@@ -161,8 +161,8 @@ def _startup(stored: Stored) -> str:
 
 def _instructions(stored: Stored) -> str:
     lines = ["## Instructions\n\n",
-             "Counted by `valgrind --tool=cachegrind`, interpreter start subtracted; the same on "
-             "every run, so a change of 2 % is a change of the code. `make instructions` counts "
+             "Counted by `valgrind --tool=cachegrind`, start and first calls subtracted; the same "
+             "on every run, so a change of 2 % is a change of the code. `make instructions` counts "
              "again and compares.\n\n",
              "| what | instructions | per |\n", "|---|--:|---|\n"]  # fmt: skip
     for name, count in stored["counts"].items():

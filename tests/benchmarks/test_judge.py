@@ -81,6 +81,8 @@ def test_a_stream_left_running_forbids_a_conclusion() -> None:
 def test_a_saturated_gateway_is_named() -> None:
     results = [run(0, "kiroproxy", 300, events=6_000), run(0, "nginx", 30)]
     assert "saturated: 3,000 of 10,000 events/s" in row_of(results).remarks
+    again = [*results, run(1, "kiroproxy", 30)]
+    assert "saturated in 1 of 2 rounds: 3,000 of 10,000 events/s" in row_of(again).remarks
 
 
 def test_a_late_stand_in_spoils_latency_but_not_cpu_time() -> None:
