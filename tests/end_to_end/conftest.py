@@ -43,8 +43,9 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
             settings = {"upstream": simulator.upstream()} | (config or {})
             shown = simulator.credentials() if credentials is None else credentials
             gateway = Gateway(folder, settings, shown)
-            await gateway.start(*flags, environ=environ)
+            # Before the start: one that hangs or fails must not outlive its test either.
             stack.push_async_callback(gateway.stop, signal.SIGKILL)
+            await gateway.start(*flags, environ=environ)
             return gateway
 
         yield start

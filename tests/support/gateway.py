@@ -75,7 +75,8 @@ class Gateway:
         return self.process.pid
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
-        assert self.process
+        if self.process is None:  # it never came to start
+            return 0
         if self.process.returncode is None:
             self.process.send_signal(number)
         try:
