@@ -18,6 +18,13 @@ import pytest
 # Clients that pip cannot install: `make test-claude-code` fetches them and sets this.
 collect_ignore = [] if "CLAUDE_CODE" in os.environ else ["real_clients"]
 
+
+def pytest_report_header() -> str:
+    if collect_ignore:
+        return "not in this run: tests/real_clients (make test-claude-code; needs Node and npm)"
+    return "with tests/real_clients"
+
+
 START = {
     "text": {"type": "text", "text": ""},
     "thinking": {"type": "thinking", "thinking": "", "signature": ""},
