@@ -1,19 +1,10 @@
-"""What several test files need: a strict reader of Anthropic streams.
+"""What several test files need."""
 
-Rules of this file: the reader shares nothing with the code it judges. It takes the grammar from
-the API's documentation, parses JSON with the standard library, and forgives nothing that any
-known client would trip over.
-
-Source: Anthropic's streaming documentation; the faults that break SDKs and Claude Code.
-"""
-
-import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
+from support.sse import Reading, read
 
 # Clients that pip cannot install: `make test-claude-code` fetches them and sets this.
 collect_ignore = [] if "CLAUDE_CODE" in os.environ else ["real_clients"]
@@ -25,153 +16,7 @@ def pytest_report_header() -> str:
     return "with tests/real_clients"
 
 
-START = {
-    "text": {"type": "text", "text": ""},
-    "thinking": {"type": "thinking", "thinking": "", "signature": ""},
-}
-DELTAS = {
-    "text": {"text_delta"},
-    "thinking": {"thinking_delta", "signature_delta"},
-    "tool_use": {"input_json_delta"},
-    "redacted_thinking": set(),
-}
-STOP_REASONS = {
-    "end_turn", "max_tokens", "stop_sequence", "tool_use", "refusal",
-    "model_context_window_exceeded",
-}  # fmt: skip
-
-
-@dataclass
-class Reading:
-    """What a client makes of a stream."""
-
-    message: dict[str, Any] = field(default_factory=dict)
-    error: dict[str, Any] | None = None
-    complete: bool = False  # message_stop was seen
-    open_block: bool = False
-    events: list[str] = field(default_factory=list)
-
-    @property
-    def content(self) -> list[dict[str, Any]]:
-        content: list[dict[str, Any]] = self.message["content"]
-        return content
-
-    def text(self, kind: str = "text") -> str:
-        """Everything of one kind, joined over its blocks."""
-        return "".join(block[kind] for block in self.content if block["type"] == kind)
-
-
-class StrictReader:
-    """Reads one stream; AssertionError at the first thing that is not in the grammar."""
-
-    def __init__(self) -> None:
-        self.reading = Reading()
-        self._block: dict[str, Any] | None = None
-        self._json = ""
-        self._deltas: list[str] = []
-        self._ended = False  # message_delta was seen
-
-    def read(self, sse: bytes) -> Reading:
-        assert sse.endswith(b"\n\n"), "the last event is not terminated"
-        for event in sse.decode("utf-8").removesuffix("\n\n").split("\n\n"):
-            name_line, data_line = event.split("\n")
-            assert name_line.startswith("event: ") and data_line.startswith("data: ")
-            name = name_line.removeprefix("event: ")
-            data = json.loads(data_line.removeprefix("data: "))
-            json.dumps(data, ensure_ascii=False).encode()  # no half of a surrogate pair
-            assert data["type"] == name, "event name and data.type differ"
-            assert not (self.reading.complete or self.reading.error), f"{name} after the end"
-            self.reading.events.append(name)
-            getattr(self, f"_{name}")(data)
-        assert self.reading.complete or self.reading.error, "a clean end in the middle"
-        self.reading.open_block = self._block is not None
-        return self.reading
-
-    def _message_start(self, data: dict[str, Any]) -> None:
-        assert self.reading.events == ["message_start"], "message_start is not first, or twice"
-        message = data["message"]
-        assert message["id"] and message["model"] and message["content"] == []
-        assert (message["type"], message["role"]) == ("message", "assistant")
-        assert message["stop_reason"] is None and message["stop_sequence"] is None
-        assert {"input_tokens", "output_tokens"} <= message["usage"].keys()
-        assert message["usage"]["cache_creation_input_tokens"] == 0
-        assert message["usage"]["cache_read_input_tokens"] == 0
-        self.reading.message = message
-
-    def _ping(self, data: dict[str, Any]) -> None:
-        assert self.reading.message, "ping before message_start"
-        assert data == {"type": "ping"}
-
-    def _content_block_start(self, data: dict[str, Any]) -> None:
-        assert self.reading.message and not self._ended
-        assert self._block is None, "a block opens while another is open"
-        assert data["index"] == len(self.reading.content), "index out of order"
-        self._block = block = data["content_block"]
-        kind = block["type"]
-        if kind in START:
-            assert block == START[kind]
-        elif kind == "tool_use":
-            assert block.keys() == {"type", "id", "name", "input"} and block["input"] == {}
-            assert block["id"] and block["name"]
-        else:
-            assert kind == "redacted_thinking" and block.keys() == {"type", "data"}
-            assert block["data"]
-        self.reading.content.append(block)
-        self._json, self._deltas = "", []
-
-    def _content_block_delta(self, data: dict[str, Any]) -> None:
-        assert self._block is not None, "a delta without a block"
-        assert data["index"] == len(self.reading.content) - 1
-        delta, kind = data["delta"], data["delta"]["type"]
-        assert kind in DELTAS[self._block["type"]], f"{kind} in {self._block['type']}"
-        assert "signature_delta" not in self._deltas, "something follows the signature"
-        self._deltas.append(kind)
-        if kind == "input_json_delta":
-            self._json += delta["partial_json"]
-        elif kind == "signature_delta":
-            assert delta["signature"]
-            self._block["signature"] = delta["signature"]
-        else:
-            member = kind.removesuffix("_delta")
-            assert delta[member], "an empty delta"
-            self._block[member] += delta[member]
-
-    def _content_block_stop(self, data: dict[str, Any]) -> None:
-        assert self._block is not None and data["index"] == len(self.reading.content) - 1
-        kind = self._block["type"]
-        if kind == "tool_use":
-            self._block["input"] = json.loads(self._json or "{}")
-            assert isinstance(self._block["input"], dict), "arguments are no object"
-        elif kind == "thinking":
-            assert self._deltas[-1:] == ["signature_delta"], "a thinking block without signature"
-        elif kind == "text":
-            assert self._block["text"], "an empty text block"
-        self._block = None
-
-    def _message_delta(self, data: dict[str, Any]) -> None:
-        assert self._block is None, "message_delta while a block is open"
-        assert not self._ended, "two message_delta"
-        self._ended = True
-        assert data["delta"]["stop_reason"] in STOP_REASONS
-        by_sequence = data["delta"]["stop_reason"] == "stop_sequence"
-        assert bool(data["delta"]["stop_sequence"]) == by_sequence
-        assert data["usage"]["output_tokens"] >= 0
-        self.reading.message |= data["delta"]
-        self.reading.message["usage"] |= data["usage"]
-
-    def _message_stop(self, data: dict[str, Any]) -> None:
-        assert self._ended and data == {"type": "message_stop"}
-        self.reading.complete = True
-
-    def _error(self, data: dict[str, Any]) -> None:
-        assert data.keys() == {"type", "error", "request_id"}
-        assert data["error"].keys() == {"type", "message"}
-        assert not self._ended, "an error behind the end"
-        assert self._block is None or self._block["type"] != "tool_use", "half a tool call"
-        self.reading.error = data["error"]
-
-
 @pytest.fixture(scope="session")
 def read_stream() -> Callable[[bytes], Reading]:
     """A strict reading of one whole Anthropic stream: `read_stream(sse).content`."""
-    return lambda sse: StrictReader().read(sse)
+    return read

@@ -10,6 +10,7 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.sse import parse
 
 from kiroproxy.errors import (
     ConnectFailed,
@@ -388,21 +389,9 @@ def stream(found: SearchResults | SearchError, search: WebSearch | None = None) 
     return events(search or WebSearch("barn owls"), found, "msg_01", "claude-opus-5-5", 321)
 
 
-def parsed(raw: bytes) -> list[dict[str, Any]]:
-    """Split the SSE, checking its grammar on the way."""
-    assert raw.endswith(b"\n\n")
-    found = []
-    for frame in raw.decode().removesuffix("\n\n").split("\n\n"):
-        name, data = frame.split("\n")
-        event = json.loads(data.removeprefix("data: "))
-        assert name == f"event: {event['type']}"
-        found.append(event)
-    return found
-
-
 def test_events_follow_the_grammar_of_the_api() -> None:
     kinds = [
-        event["type"] + str(event.get("index", "")) for event in parsed(stream(SearchResults(())))
+        event["type"] + str(event.get("index", "")) for event in parse(stream(SearchResults(())))
     ]
     assert kinds == [
         "message_start",
@@ -486,7 +475,7 @@ def test_upstream_words_of_a_failure_do_not_reach_the_client() -> None:
 def test_domain_lists_apply_to_the_answer() -> None:
     raw = stream(SearchResults((PAGE,)), WebSearch("q", blocked_domains=("example.com",)))
     assert b"docs.example.com" not in raw
-    assert parsed(raw)[4]["content_block"]["content"] == []
+    assert parse(raw)[4]["content_block"]["content"] == []
 
 
 def test_every_page_is_in_the_text_in_order() -> None:
@@ -501,5 +490,5 @@ def test_every_page_is_in_the_text_in_order() -> None:
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_no_text_of_a_page_breaks_the_stream(title: str, snippet: str) -> None:
     raw = stream(SearchResults((SearchResult("https://a.example", title, snippet),)))
-    result = parsed(raw)[4]["content_block"]["content"][0]
+    result = parse(raw)[4]["content_block"]["content"][0]
     assert (result["title"], result["encrypted_content"]) == (title, snippet)

@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from support.sse import judge
+from support.sse import parse as events_of
 
 from kiroproxy.config import Config, UpstreamUrls
 from kiroproxy.server.app import App, create
@@ -129,12 +131,7 @@ class Gateway(Running):
 
 
 def sse(raw: bytes) -> list[tuple[str, dict[str, Any]]]:
-    assert raw.endswith(b"\n\n")
-    found = []
-    for frame in raw.decode().removesuffix("\n\n").split("\n\n"):
-        name, data = frame.split("\n")
-        found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
-    return found
+    return [(event["type"], event) for event in events_of(raw)]
 
 
 @pytest.fixture
@@ -170,7 +167,12 @@ async def run_gateway(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
         gateway = Gateway(found.server, found.port)
         gateway.sim, gateway.app = sim, app
         gateway.client = await stack.enter_async_context(
-            httpx.AsyncClient(base_url=found.url, headers={"x-api-key": KEY}, timeout=10)
+            httpx.AsyncClient(
+                base_url=found.url,
+                headers={"x-api-key": KEY},
+                timeout=10,
+                event_hooks={"response": [judge]},
+            )
         )
         return gateway
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import httpx
 
+from support.sse import judge
+
 KEY = "sk-end-to-end"
 
 
@@ -87,7 +89,11 @@ class Gateway:
             raise
 
     def client(self) -> httpx.AsyncClient:
-        """Make a plain HTTP client with the right key."""
+        """Make a plain HTTP client with the right key, whose streams are read strictly."""
         return httpx.AsyncClient(
-            base_url=self.url, headers={"x-api-key": self.key}, trust_env=False, timeout=20
+            base_url=self.url,
+            headers={"x-api-key": self.key},
+            trust_env=False,
+            timeout=20,
+            event_hooks={"response": [judge]},
         )
