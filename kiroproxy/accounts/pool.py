@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from kiroproxy._ring import Ring, RingFull
 from kiroproxy._roster import Roster
 from kiroproxy.accounts.credential import Credential
+from kiroproxy.accounts.entitlement import Entitlements
 from kiroproxy.accounts.page import private_ring
 from kiroproxy.accounts.slot import PROBE_AFTER_MS, PROBED, REASONS, REMOVED, Slot
 from kiroproxy.errors import ConfigError, GatewayError, NoCredential, QuotaExhausted, Throttled
@@ -76,7 +77,9 @@ class Pool:
         credentials: Iterable[Credential],
         mode: str = "priority",
         ring: Ring | None = None,
+        entitlements: Entitlements | None = None,
     ) -> None:
+        self.entitlements = entitlements or Entitlements()  # what each may use, where known
         self.mode = mode  # "priority" or "balanced"; may be changed at any time
         self._ring = ring or private_ring()
         self._slots: dict[int, Slot] = {}
