@@ -8,6 +8,7 @@ from setuptools.command.build_py import build_py
 
 MODULES = (
     "_codec",
+    "_tally",
     "_text",
     "_payload",
     "_thinking",

@@ -18,7 +18,7 @@ from kiroproxy.errors import RequestError
 from kiroproxy.protocol import media
 from kiroproxy.protocol.documents import text_of
 from kiroproxy.protocol.sources import document_format, inline
-from kiroproxy.protocol.vocabulary import weigh
+from kiroproxy.protocol.vocabulary import weigh, weigh_all
 
 # What the API adds around content; from the published answers: "Hello, Claude" is 3 tokens
 # and 10 input tokens.
@@ -64,7 +64,7 @@ _TIERS = (
 def count_text(text: str, model: str = "") -> int:
     """Estimate the tokens of one text; without a model, for the newest Claude.
 
-    Cost: see vocabulary.weigh.
+    Cost: see vocabulary.weigh_all.
     """
     return round(weigh(text, dense=_version(model) >= _DENSE_SINCE))
 
@@ -81,7 +81,7 @@ def count_request(body: dict[str, Any]) -> int:
     counted.add_format(body)
     if _kind(body.get("thinking")) in ("enabled", "adaptive"):
         counted.fixed += _THINKING_TOKENS
-    return counted.fixed + round(weigh(" ".join(counted.texts), dense=version >= _DENSE_SINCE))
+    return counted.fixed + round(weigh_all(counted.texts, dense=version >= _DENSE_SINCE))
 
 
 def estimate_output(ascii_chars: int, other_chars: int, model: str = "") -> int:
@@ -136,7 +136,7 @@ class _Counted:
     def __init__(self, tier: _Tier) -> None:
         self.tier = tier
         self.fixed = _REQUEST_TOKENS
-        self.texts: list[str] = []
+        self.texts: list[str | bytes] = []
         self.loaded_tools: set[str] = set()
 
     def add_system(self, system: Any) -> None:
@@ -261,7 +261,7 @@ class _Counted:
         if value is None:
             return
         try:
-            self.texts.append(orjson.dumps(value).decode())
+            self.texts.append(orjson.dumps(value))
         except (TypeError, ValueError):  # deeper than orjson writes, though it could be read
             self.texts.extend(_leaves(value))
 
