@@ -13,7 +13,7 @@ from typing import Protocol
 from kiroproxy._sse import UNSIGNED_SIGNATURE, Failure, Translator
 from kiroproxy.protocol.tokens import estimate_output, output_room
 
-__all__ = ["UNSIGNED_SIGNATURE", "Answer", "Failure", "StreamPlan"]
+__all__ = ["PING", "UNSIGNED_SIGNATURE", "Answer", "Failure", "StreamPlan", "farewell", "opening"]
 
 
 class StreamPlan(Protocol):
@@ -162,6 +162,25 @@ class Answer:
         done = self.translator
         tokens = estimate_output(done.ascii_chars, done.other_chars, self._plan.requested_model)
         return max(tokens, 1) if done.has_content else tokens
+
+
+def opening(message_id: str, model: str, input_tokens: int) -> bytes:
+    """Return message_start and a ping for an answer that has no plan yet."""
+    return _blank(message_id, model).start(input_tokens)
+
+
+def farewell(error_type: str, message: str, request_id: str) -> bytes:
+    """Return the error event of an answer that never got a plan."""
+    return _blank("", "").abort(error_type, message, request_id)
+
+
+def _blank(message_id: str, model: str) -> Translator:
+    return Translator(
+        message_id=message_id, model=model, split_tags=False, drop_thinking=False, tool_names={}
+    )
+
+
+PING = _blank("", "").ping()
 
 
 def _reported(usage: dict[str, object] | None) -> dict[str, object]:

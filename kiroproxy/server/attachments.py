@@ -95,18 +95,19 @@ class Attachments:
         """Let the thread end; what it works on is finished first."""
         self._painter.shutdown(wait=False, cancel_futures=True)
 
-    async def plan(self, raw: bytes, convert: Callable[[dict[str, Any]], Plan]) -> Plan:
-        """Read a body, make its attachments ready, translate it.
+    async def plan(
+        self, body: dict[str, Any], size: int, convert: Callable[[dict[str, Any]], Plan]
+    ) -> Plan:
+        """Make a body's attachments ready, in place, and translate it.
 
+        Units: `size` is that of the body as it was sent, in bytes.
         Raises: RequestError — with the path of the block that cannot be shown to a model.
         """
-        is_large = len(raw) > LARGE_BODY_BYTES
-        body = await aside(is_large, lambda: parse_body(raw))
         found = list(media(body))
         if found:
             await self._download([medium for medium in found if medium.url])
             await self._scale([medium for medium in found if medium.kind == "image"])
-        return await aside(is_large or bool(found), lambda: convert(body))
+        return await aside(size > LARGE_BODY_BYTES or bool(found), lambda: convert(body))
 
     # -- by URL --------------------------------------------------------------------------
 
@@ -196,6 +197,11 @@ def _checked(kind: str, file: Fetched) -> tuple[str, str]:
             f"The file at the URL is not a supported {kind}", f"content-type {file.media_type!r}"
         )
     return _MEDIA_TYPES[found], data
+
+
+async def read(raw: bytes) -> dict[str, Any]:
+    """Read a body. Raises: RequestError — it is no JSON object."""
+    return await aside(len(raw) > LARGE_BODY_BYTES, lambda: parse_body(raw))
 
 
 def is_heavy(raw: bytes, body: dict[str, Any]) -> bool:

@@ -17,9 +17,8 @@ from kiroproxy import __version__
 from kiroproxy.config import Config
 from kiroproxy.errors import RequestError
 from kiroproxy.protocol.models import entry
-from kiroproxy.protocol.request import parse_body
 from kiroproxy.protocol.tokens import count_request
-from kiroproxy.server.attachments import LARGE_BODY_BYTES, aside, is_heavy
+from kiroproxy.server.attachments import aside, is_heavy, read
 from kiroproxy.server.gateway import Gateway
 from kiroproxy.server.reply import send_json
 from kiroproxy.server.request import Request, Send
@@ -56,7 +55,7 @@ class Info:
     async def count_tokens(self, request: Request, send: Send) -> None:
         """Count a request's input tokens."""
         raw = await request.body(self._config.max_body_bytes, self._config.receive_timeout_s)
-        body = await aside(len(raw) > LARGE_BODY_BYTES, lambda: parse_body(raw))
+        body = await read(raw)
         check_countable(body)
         request.record.model = str(body.get("model", ""))
         count = await self._counted_elsewhere(raw)

@@ -5,7 +5,8 @@ Rules of this file: an error has its real status until the response started, and
 
 Theory of operation: a streamed answer runs into a `Sink`, a whole one into a `Folding`, and
 `Relay` does not know which. `Watch` cancels the task when the client leaves; leaving the
-relay's exchange returns the lease and aborts Kiro's connection in whatever phase it was.
+relay's exchange returns the lease and aborts Kiro's connection in whatever phase it was. Both
+watch and sink begin when the body is there: fetching an attachment may take as long as Kiro.
 
 Source: ARCHITECTURE.md, the way of a request; BEHAVIOUR.md, streams.
 """
@@ -16,12 +17,13 @@ import logging
 import os
 import uuid
 from dataclasses import replace
+from typing import Any
 
 from kiroproxy.config import Config
 from kiroproxy.errors import GatewayError, InternalError, NotFound
 from kiroproxy.protocol.request import Plan, convert
-from kiroproxy.protocol.stream import Answer
-from kiroproxy.server.attachments import Attachments
+from kiroproxy.protocol.stream import PING, Answer, farewell, opening
+from kiroproxy.server.attachments import Attachments, read
 from kiroproxy.server.gateway import Gateway
 from kiroproxy.server.relay import Folding, Relay, Target
 from kiroproxy.server.reply import send_json
@@ -31,6 +33,7 @@ from kiroproxy.server.sink import Sink, Watch
 
 _log = logging.getLogger(__name__)
 
+BYTES_A_TOKEN = 4  # for the answer that must start before its request was counted
 LOGGED_BODY_BYTES = 16 * 1024  # of a request body, at debug level only
 
 
@@ -54,70 +57,68 @@ class Messages:
 
     async def create(self, request: Request, send: Send) -> None:
         """Answer one request."""
-        plan = await self._plan(request)
-        async with Watch(request) as watch:
-            if plan.stream:
-                await self._stream(request, plan, send, watch)
-            else:
-                await self._whole(request, plan, send, watch)
-
-    async def _plan(self, request: Request) -> Plan:
         raw = await request.body(self._config.max_body_bytes, self._config.receive_timeout_s)
         if _log.isEnabledFor(logging.DEBUG):
             shown = raw[:LOGGED_BODY_BYTES].decode("utf-8", "replace")
             _log.debug("request body", extra={"fields": {"bytes": len(raw), "body": shown}})
+        async with Watch(request) as watch:
+            work = Work(request, await read(raw), len(raw), watch)
+            del raw  # it may be 32 MB, and nobody reads it again
+            if request.record.stream:
+                await self._stream(work, send)
+            else:
+                await self._whole(work, send)
+
+    async def _plan(self, work: "Work") -> Plan:
         try:
-            plan = await self._translated(raw, request)
+            plan = await self._translated(work)
         except NotFound:
             # Right after the start a model may be unknown only because nobody has asked yet.
             if not await self._gateway.first_listing():
                 raise
-            plan = await self._translated(raw, request)
+            plan = await self._translated(work)
         if not plan.stream and not self._config.extract_thinking:
             plan = replace(plan, split_tags=False)
-        request.record.model = plan.requested_model
-        request.record.stream = plan.stream
-        request.record.input_tokens = plan.input_tokens
+        work.request.record.input_tokens = plan.input_tokens
         return plan
 
-    async def _translated(self, raw: bytes, request: Request) -> Plan:
+    async def _translated(self, work: "Work") -> Plan:
         return await self._attachments.plan(
-            raw,
+            work.body,
+            work.size,
             functools.partial(
                 convert,
                 catalogue=self._gateway.catalogue,
                 ids=lambda: str(uuid.uuid4()),
-                session_id=request.text(b"x-claude-code-session-id"),
+                session_id=work.request.text(b"x-claude-code-session-id"),
             ),
         )
 
-    async def _stream(self, request: Request, plan: Plan, send: Send, watch: Watch) -> None:
-        answer = Answer(plan, new_message_id())
+    async def _stream(self, work: "Work", send: Send) -> None:
         sink = Sink(
             send,
-            request.id,
-            opening=lambda: answer.start(plan.input_tokens),
-            ping=answer.ping,
+            work.request.id,
+            opening=work.opening,
+            ping=lambda: PING,
             early_start_s=self._config.early_start_s,
             ping_interval_s=self._config.ping_interval_s,
-            outlet=request.outlet,
+            outlet=work.request.outlet,
         )
-        relay = self._relay(request, plan, answer, sink)
         sink.arm()
         try:
-            last = await self._last_events(relay, sink, watch)
-            watch.over = True
+            last = await self._last_events(work, sink)
+            work.watch.over = True
             await sink.finish(last)
         finally:
             await sink.close()
 
-    async def _last_events(self, relay: Relay, sink: Sink, watch: Watch) -> bytes:
-        """Run the relay; a failure after the start becomes the answer's last event."""
+    async def _last_events(self, work: "Work", sink: Sink) -> bytes:
+        """Do the work; a failure after the start becomes the answer's last event."""
         error: GatewayError
         try:
-            return await relay.run()
+            return await self._begin(work, await self._plan(work), sink).run()
         except asyncio.CancelledError:
-            if watch.gone:
+            if work.watch.gone:
                 raise
             error = draining()
         except GatewayError as fault:
@@ -127,29 +128,65 @@ class Messages:
         except Exception:
             await sink.settle()
             if sink.started:  # say so, then cut: the exception makes the server close
-                await sink.write(relay.aborted(InternalError("Internal server error")))
+                await sink.write(work.aborted(InternalError("Internal server error")))
             raise
         await sink.settle()
         if not sink.started:
             raise error
-        return relay.aborted(error)
+        return work.aborted(error)
 
-    async def _whole(self, request: Request, plan: Plan, send: Send, watch: Watch) -> None:
-        answer = Answer(plan, new_message_id())
-        folding = Folding(answer.start(plan.input_tokens))
+    async def _whole(self, work: "Work", send: Send) -> None:
         try:
-            last = await self._relay(request, plan, answer, folding).run()
+            plan = await self._plan(work)
+            folding = Folding(work.opening())
+            last = await self._begin(work, plan, folding).run()
         except asyncio.CancelledError:
-            if watch.gone:
+            if work.watch.gone:
                 raise
             raise draining() from None
         await folding.write(last)
-        watch.over = True
-        await send_json(send, request, folding.message())
+        work.watch.over = True
+        await send_json(send, work.request, folding.message())
 
-    def _relay(self, request: Request, plan: Plan, answer: Answer, target: Target) -> Relay:
+    def _begin(self, work: "Work", plan: Plan, target: Target) -> Relay:
+        """Return what will answer the planned request."""
         kind = Relay if plan.wants_web_search is None else SearchRelay
-        return kind(self._config, self._gateway, plan, request.record, request.id, answer, target)
+        request, answer = work.request, Answer(plan, work.message_id)
+        work.body = {}  # it has become the plan's, and may be large
+        work.relay = kind(
+            self._config, self._gateway, plan, request.record, request.id, answer, target
+        )
+        return work.relay
+
+
+class Work:
+    """A request from the moment it was accepted, planned or not.
+
+    Units: `size` is that of the body as it was sent, in bytes.
+    """
+
+    __slots__ = ("body", "message_id", "relay", "request", "size", "watch")
+
+    def __init__(self, request: Request, body: dict[str, Any], size: int, watch: Watch) -> None:
+        self.request, self.body, self.size, self.watch = request, body, size, watch
+        self.message_id = new_message_id()
+        self.relay: Relay | None = None  # once it is planned
+        request.record.model = str(body.get("model", ""))[:200]  # whatever it is, so far
+        request.record.stream = body.get("stream") is True
+
+    def opening(self) -> bytes:
+        """Return the events every answer begins with: with the best count there is by now."""
+        record = self.request.record
+        return opening(
+            self.message_id, record.model, record.input_tokens or self.size // BYTES_A_TOKEN
+        )
+
+    def aborted(self, error: GatewayError) -> bytes:
+        """Note the error and return the events that tell it."""
+        if self.relay is not None:
+            return self.relay.aborted(error)
+        self.request.record.note(error)
+        return farewell(error.kind, error.message, self.request.id)
 
 
 def new_message_id() -> str:

@@ -113,14 +113,23 @@ class Relay:
         return self._answer.abort(error.kind, error.message, self._request_id)
 
     async def _work(self) -> bytes:
+        await self._converse()
+        return self._last_events()
+
+    async def _converse(self) -> None:
+        """Have the plan answered by Kiro, by as many tries as it takes.
+
+        Raises: GatewayError — as run().
+        """
         async with self._gateway.dispatcher.exchange(self._plan) as exchange:
             while True:
                 response = await self._open(exchange)
                 await self._target.start()
                 fault = await self._pass_on(response)
+                self._record.charge(self._answer.credits)
                 if fault is None:
                     exchange.succeeded()
-                    return self._last_events()
+                    return
                 if self._answer.has_content and not self._target.take_back():
                     raise fault  # through the exchange, which reports it
                 if not exchange.failed(fault):

@@ -44,7 +44,10 @@ class ClientGone(Exception):
 
 @dataclass(slots=True)
 class Record:
-    """What the one log line of a request tells. Units: tokens, tries as counted by Kiro calls."""
+    """What the one log line of a request tells.
+
+    Units: tokens; tries as counted by Kiro calls; what all of them cost, in Kiro's credits.
+    """
 
     model: str = ""
     stream: bool = False
@@ -52,9 +55,14 @@ class Record:
     tries: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    credits: float = 0.0
     stop_reason: str = ""
     error: str = ""
     detail: str = ""  # upstream text: for this log line only
+
+    def charge(self, credits: float) -> None:
+        """Add what one call cost; Kiro counts in hundredths, not in binary fractions."""
+        self.credits = round(self.credits + credits, 6)
 
     def note(self, error: GatewayError) -> None:
         """Keep why the request failed."""

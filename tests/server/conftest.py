@@ -144,7 +144,7 @@ async def run_gateway(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
         limits: Limits | None = None,
         uvicorn_options: dict[str, Any] | None = None,
         accounts: int = 1,
-        models: list[dict[str, Any]] | None = None,
+        models: list[dict[str, Any]] | Script | None = None,
         **settings: Any,
     ) -> Gateway:
         sim = await stack.enter_async_context(Simulator(pace_s=0.0))
@@ -152,7 +152,9 @@ async def run_gateway(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
             sim.token_state.add_social()
         sim.enqueue(*scripts)
         if models is not None:
-            sim.enqueue(Script((Plain(200, json.dumps({"models": models})),)), route="models")
+            if not isinstance(models, Script):
+                models = Script((Plain(200, json.dumps({"models": models})),))
+            sim.enqueue(models, route="models")
         credentials = tmp_path / "credentials.json"
         credentials.write_text(json.dumps(sim.credentials()))
         credentials.chmod(0o600)

@@ -243,6 +243,7 @@ async def test_a_request_has_one_log_line_without_secrets(run_gateway: Any, capl
     assert told["credential_id"] == 1
     assert told["stop_reason"] == "end_turn"
     assert told["input_tokens"] > 0 and told["output_tokens"] > 0 and told["ms"] > 0
+    assert told["credits"] == 0.02
     assert "sphinx" not in str(told) and "sk-test" not in str(told)
 
 

@@ -60,7 +60,8 @@ async def prepared(
     """Return the body that the translation is given."""
     seen: list[dict[str, Any]] = []
     made = Attachments(config, files or Files())  # type: ignore[arg-type]
-    await made.plan(orjson.dumps(given), seen.append)  # type: ignore[arg-type]
+    raw = orjson.dumps(given)
+    await made.plan(orjson.loads(raw), len(raw), seen.append)  # type: ignore[arg-type]
     made.close()
     return seen[0]
 
@@ -149,7 +150,7 @@ async def test_a_picture_is_worked_on_in_a_thread_and_once(monkeypatch: pytest.M
     raw = orjson.dumps(body(image(png(9000, 300))))
     results: list[Any] = []
     for _ in range(3):  # a client sends the whole conversation with every turn
-        await made.plan(raw, results.append)  # type: ignore[arg-type]
+        await made.plan(orjson.loads(raw), len(raw), results.append)  # type: ignore[arg-type]
     made.close()
     assert len(threads) == 1 and threads[0].startswith("pictures")
     assert results[0] == results[1] == results[2]
@@ -165,7 +166,7 @@ async def test_the_loop_turns_while_a_picture_is_worked_on(monkeypatch: pytest.M
     monkeypatch.setattr(pictures, "fitted", waits)
     made = Attachments(Config())
     raw = orjson.dumps(body(image(png(9000, 300))))
-    planning = asyncio.create_task(made.plan(raw, lambda found: found))  # type: ignore[arg-type, return-value]
+    planning = asyncio.create_task(made.plan(orjson.loads(raw), len(raw), lambda found: found))  # type: ignore[arg-type, return-value]
     asyncio.get_running_loop().call_later(0.01, go_on.set)
     await planning
     made.close()
@@ -180,7 +181,8 @@ async def test_a_large_body_or_one_with_attachments_is_read_and_translated_besid
     for block in (small, large, image()):
         raw = orjson.dumps(body(block))
         await made.plan(
-            raw,
+            orjson.loads(raw),
+            len(raw),
             lambda _: where.append(threading.current_thread() is threading.main_thread()),  # type: ignore[arg-type]
         )
     made.close()
@@ -276,7 +278,7 @@ async def test_a_file_is_fetched_once_while_it_is_remembered() -> None:
     made = Attachments(ALLOWED, files)  # type: ignore[arg-type]
     for _ in range(3):
         raw = orjson.dumps(body(link(A), link(B)))
-        await made.plan(raw, lambda _: None)  # type: ignore[arg-type, return-value]
+        await made.plan(orjson.loads(raw), len(raw), lambda _: None)  # type: ignore[arg-type, return-value]
     made.close()
     assert sorted(url for url, _ in files.asked) == [A, B]
 

@@ -13,6 +13,7 @@ from kiroproxy.simulator.script import (
     Drop,
     Head,
     Hold,
+    Plain,
     Raw,
     Reasoning,
     Script,
@@ -38,6 +39,7 @@ SEARCH = {
         {"role": "user", "content": "Perform a web search for the query: owls of Iceland"}
     ],
 }
+HELD = Script((Hold(), Plain(200, '{"models": []}')))
 BROKEN = refuse(500, "InternalServerException", "account 1234 is on fire")
 
 
@@ -179,6 +181,35 @@ async def test_a_late_answer_is_announced_early_and_pinged(run_gateway: Any) -> 
     rest = await reader.readuntil(b"message_stop")
     assert b"message_start" not in rest
     writer.close()
+
+
+async def test_pings_begin_before_the_request_is_translated(run_gateway: Any) -> None:
+    gateway = await run_gateway(models=HELD, early_start_s=0.01, ping_interval_s=0.02)
+    reader, writer = await open_stream(gateway, model="claude-owl-7")  # Kiro's list may know it
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    start = await reader.readuntil(b"event: ping")
+    assert b'"model":"claude-owl-7"' in start
+    for _ in range(3):
+        await reader.readuntil(b"event: ping")
+    gateway.sim.release()
+    rest = await reader.readuntil(b"\r\n0\r\n")
+    assert b"event: error" in rest and b"model: claude-owl-7" in rest
+    assert b"message_start" not in rest and b"message_stop" not in rest
+    writer.close()
+
+
+async def test_leaving_before_the_request_is_translated_ends_it(
+    run_gateway: Any, caplog: Any
+) -> None:
+    caplog.set_level(logging.INFO)
+    gateway = await run_gateway(models=HELD)
+    _, writer = await open_stream(gateway, model="claude-owl-7")
+    await gateway.sim.wait_for(1, "models")
+    writer.transport.abort()
+    await settled(gateway)
+    assert line(caplog)["error"] == "client_closed"
+    gateway.sim.release()
 
 
 # -- failures before content -----------------------------------------------------------------
