@@ -24,7 +24,15 @@ DEMO_PACE_S = 0.03  # between two events: about how fast Kiro writes, so that on
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the process's exit code."""
     options = _parser().parse_args(arguments)
-    run = {"serve": _serve, "demo": _demo, "check": _check, "simulate": _simulate}
+    run = {
+        "serve": _serve,
+        "demo": _demo,
+        "check": _check,
+        "login": _login,
+        "import": _import,
+        "export": _export,
+        "simulate": _simulate,
+    }
     from kiroproxy.errors import ConfigError
 
     try:
@@ -60,7 +68,45 @@ def _parser() -> argparse.ArgumentParser:
                 action="store_true",
                 help="write a config.json with a random apiKey where there is none",
             )
+    _add_enrolment(commands)
     return parser
+
+
+def _add_enrolment(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the commands that bring credentials in and out; they listen nowhere."""
+    login = commands.add_parser("login", help="log in to Kiro and keep the credential")
+    login.add_argument(
+        "method",
+        nargs="?",
+        default="builder-id",
+        choices=("builder-id", "idc", "google", "github", "api-key"),
+        help="default: builder-id; api-key reads the key from the terminal or a pipe",
+    )
+    login.add_argument("--start-url", metavar="URL", default="", help="idc: your organisation's")
+    login.add_argument("--region", default="", help="where the login lives; api-key: the API's")
+    login.add_argument("--priority", type=_priority, default=0, help="smaller is asked first")
+    login.add_argument("--no-browser", action="store_true", help="only print the address")
+    take = commands.add_parser("import", help="take in the logins of other programs")
+    take.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="ide (Kiro IDE's login), cli (kiro-cli's), a file, or - for standard input",
+    )
+    take.add_argument("--format", choices=("kiroproxy", "kiro-ide", "kiro-cli", "kam"))
+    take.add_argument("--dry-run", action="store_true", help="say what would be taken in")
+    take.add_argument(
+        "--keep-errored", action="store_true", help="also what the other program marks as failed"
+    )
+    give = commands.add_parser("export", help="write credentials, with secrets, to a new file")
+    give.add_argument("target", metavar="FILE", help="must not exist yet; - for standard output")
+    give.add_argument("--id", type=int, action="append", default=[], help="only this one; repeat")
+    for command in (login, take):
+        command.add_argument("--no-verify", action="store_true", help="keep it without asking Kiro")
+    for command in (login, take, give):
+        for flags, name in ((("-c", "--config"), "config"), (("--credentials",), "credentials")):
+            command.add_argument(
+                *flags, metavar="FILE", default=argparse.SUPPRESS, help=f"default: {name}.json"
+            )
 
 
 def _add_flags(parser: argparse.ArgumentParser, absent: object) -> None:
@@ -86,6 +132,10 @@ def _whole(text: str, low: int, high: int) -> int:
 
 def _port(text: str) -> int:
     return _whole(text, 0, 65535)
+
+
+def _priority(text: str) -> int:
+    return _whole(text, 0, 1_000_000)
 
 
 def _workers(text: str) -> int:
@@ -210,6 +260,54 @@ def _check_credentials(config: "Config", warnings: list[str], faults: "list[Conf
     kinds = [each.auth_method for each in usable]
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
     return f"{len(usable)} of {len(credentials)} credentials enabled ({counts or 'none'})"
+
+
+def _login(options: argparse.Namespace) -> int:
+    from kiroproxy import enrol
+
+    told = enrol.LoginOptions(
+        options.method,
+        options.start_url,
+        options.region,
+        options.priority,
+        browser=not options.no_browser,
+        verify=not options.no_verify,
+    )
+    return enrol.login(_settings(options), told)
+
+
+def _import(options: argparse.Namespace) -> int:
+    from kiroproxy import enrol
+
+    told = enrol.ImportOptions(
+        options.source,
+        options.format or "auto",
+        options.dry_run,
+        verify=not options.no_verify,
+        keep_errored=options.keep_errored,
+    )
+    return enrol.import_(_settings(options), told)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from kiroproxy import enrol
+
+    return enrol.export(_settings(options), options.target, options.id)
+
+
+def _settings(options: argparse.Namespace) -> "Config":
+    """Return the configuration of a command that serves nobody. Raises: ConfigError."""
+    from kiroproxy import logs
+    from kiroproxy.config import examine
+
+    path = Path(options.config or "config.json")
+    loaded = examine(path, os.environ, _flags(options), required=bool(options.config))
+    # Credentials may come before the first start, which is when the key is made.
+    faults = [fault for fault in loaded.faults if fault.key != "apiKey"]
+    if faults:
+        raise faults[0]
+    logs.setup("warning")
+    return loaded.config
 
 
 def _simulate(options: argparse.Namespace) -> int:

@@ -36,7 +36,8 @@ ALLOWED: dict[str, set[str]] = {
     "upstream": {"_channel", "_wire", "accounts"} | SHARED,
     "server": {"_pump", "protocol", "upstream", "accounts"} | SHARED,
     "serve": {"server", "accounts"} | SHARED,
-    "cli": {"serve", "simulator", "server", "accounts"} | SHARED,
+    "enrol": {"upstream", "accounts"} | SHARED,
+    "cli": {"serve", "enrol", "simulator", "server", "accounts"} | SHARED,
     "simulator": set(),
 }
 

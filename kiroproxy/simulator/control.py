@@ -13,6 +13,7 @@ from typing import Any, Final
 import orjson
 
 from kiroproxy.simulator import catalogue
+from kiroproxy.simulator.devices import GRANT
 from kiroproxy.simulator.refusals import IMPROPER, Refusal
 from kiroproxy.simulator.request import Request
 from kiroproxy.simulator.tokens import TokenState
@@ -28,8 +29,11 @@ def refresh(request: Request, tokens: TokenState) -> Any:
 
 
 def token(request: Request, tokens: TokenState) -> Any:
-    """Renew an OIDC credential."""
-    return tokens.refresh_oidc(request.json)
+    """Renew an OIDC credential, or turn a confirmed code into its first tokens."""
+    told = request.json
+    if isinstance(told, dict) and told.get("grantType") == GRANT:
+        return tokens.devices.token(told)
+    return tokens.refresh_oidc(told)
 
 
 def usage(request: Request, tokens: TokenState) -> Any:
@@ -186,6 +190,11 @@ def _told(request: Request) -> dict[str, Any]:
 ANSWERS: Final[dict[str, Callable[[Request, TokenState], Any]]] = {
     "refresh": refresh,
     "token": token,
+    "register": lambda request, tokens: tokens.devices.register(request.json),
+    "device": lambda request, tokens: tokens.devices.authorize(request.json),
+    "socialDevice": lambda request, tokens: tokens.devices.authorize_social(request.json),
+    "socialPoll": lambda request, tokens: tokens.devices.poll_social(request.json),
+    "confirm": lambda request, tokens: tokens.devices.confirm(request.query),
     "usage": usage,
     "models": models,
     "profiles": profiles,

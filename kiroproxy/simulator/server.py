@@ -132,6 +132,7 @@ class Simulator:
             lambda: Connection(self._serve, self._register), self.host, self.port, ssl=self._tls
         )
         self.host, self.port = self._server.sockets[0].getsockname()[:2]
+        self.tokens.devices.url = self.url
 
     async def stop(self) -> None:
         """Stop listening and break what is still open."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from kiroproxy.simulator.devices import Devices
 from kiroproxy.simulator.refusals import Refusal
 
 SOCIAL_ARN: Final = "arn:aws:codewhisperer:us-east-1:699475941385:profile/EHGA3GRVQMUK"
@@ -63,6 +64,7 @@ class TokenState:
         self.accounts: list[Account] = []
         self.calls: Counter[str] = Counter()
         self.refused: list[str] = []
+        self.devices = Devices(self)
         self._live: dict[str, tuple[Account, float]] = {}  # access token → account, expiry
 
     def add_social(self, profile_arn: str = SOCIAL_ARN, refresh_token: str = "") -> Account:

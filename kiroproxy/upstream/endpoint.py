@@ -91,8 +91,8 @@ GENERATIONS: Mapping[str, Generation] = {
     ),
 }
 
-_SOCIAL_AUTH_HOST = "https://prod.{region}.auth.desktop.kiro.dev"
-_OIDC_HOST = "https://oidc.{region}.amazonaws.com"
+SOCIAL_AUTH_HOST = "https://prod.{region}.auth.desktop.kiro.dev"
+OIDC_HOST = "https://oidc.{region}.amazonaws.com"
 _OIDC_SDK = "3.980.0"
 
 # Builder IDs have no profile of their own, yet newer hosts demand one; this is what the
@@ -146,7 +146,7 @@ def list_profiles(credential: Credential, config: Config, *, invocation_id: str)
 
 def social_refresh(credential: Credential, config: Config) -> Target:
     """Return the call that renews a Google, GitHub or Cognito login."""
-    host = config.upstream.social_auth_url or _SOCIAL_AUTH_HOST
+    host = config.upstream.social_auth_url or SOCIAL_AUTH_HOST
     return Target(
         "POST",
         host.replace("{region}", credential.auth_region) + "/refreshToken",
@@ -160,7 +160,7 @@ def social_refresh(credential: Credential, config: Config) -> Target:
 
 def oidc_token(credential: Credential, config: Config, *, invocation_id: str) -> Target:
     """Return the call that renews a Builder ID or IAM Identity Center login."""
-    host = config.upstream.oidc_url or _OIDC_HOST
+    host = config.upstream.oidc_url or OIDC_HOST
     agent = (
         f"aws-sdk-js/{_OIDC_SDK} ua/2.1 os/{config.system_version} lang/js "
         f"md/nodejs#{config.node_version} api/sso-oidc#{_OIDC_SDK} m/E KiroIDE"
