@@ -79,7 +79,8 @@ class Enrolment:
                 renewed = True
             proof = await self.prove(entry)
         except (GatewayError, ConfigError) as fault:
-            return await self._not_proven(entry, fault, kept=renewed or not renew)
+            only_here = renewed or (not renew and entry.auth_method != "api_key")
+            return await self._not_proven(entry, fault, only_here)
         except BaseException:  # cancelled: what was not renewed is as good at its source
             if not renewed and renew:
                 await asyncio.shield(asyncio.to_thread(self._store.remove, entry.id))
@@ -96,15 +97,12 @@ class Enrolment:
         user, plan = told.get("userInfo"), told.get("subscriptionInfo")
         return Proof(_member(user, "email"), _member(plan, "subscriptionTitle"))
 
-    async def _not_proven(self, entry: Credential, fault: Exception, *, kept: bool) -> Kept:
-        passing = isinstance(fault, GatewayError) and not isinstance(
-            fault, (Suspended, AccessDenied, TokenRejected)
-        )
-        if not kept:
+    async def _not_proven(self, entry: Credential, fault: Exception, only_here: bool) -> Kept:
+        if not only_here:
             await asyncio.to_thread(self._store.remove, entry.id)
             raise fault
         # Its refresh token is new, and nowhere else: removing the entry would lose the login.
-        if passing:
+        if not isinstance(fault, (Suspended, AccessDenied, TokenRejected)):
             saved = await asyncio.to_thread(self._store.update, entry.id, {"disabled": None})
             return Kept(saved, saved.email)
         log.warning("credential %s was refused and stays disabled: %s", entry.name, fault)
