@@ -9,6 +9,7 @@ from setuptools.command.build_py import build_py
 MODULES = (
     "_codec",
     "_tally",
+    "_json",
     "_text",
     "_payload",
     "_thinking",

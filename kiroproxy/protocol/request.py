@@ -21,6 +21,7 @@ from typing import Any
 
 import orjson
 
+from kiroproxy._json import read
 from kiroproxy.errors import RequestError
 from kiroproxy.protocol import conversation, reasoning
 from kiroproxy.protocol.content import as_json
@@ -90,23 +91,29 @@ def _without_reasoning(entry: dict[str, Any]) -> dict[str, Any]:
 # -- reading -------------------------------------------------------------------------------
 
 
-def parse_body(raw: bytes) -> dict[str, Any]:
+def parse_body(raw: bytes | bytearray) -> dict[str, Any]:
     """Read a request body.
 
     Clients cut strings between the halves of a surrogate pair, and JavaScript writes such
     halves as escapes; they are read and replaced, as is NUL, which no prompt can hold.
     Raises: RequestError — not JSON, with line and column; not an object.
     """
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        body = _parse_leniently(raw, error)
+    body = read(raw, _judged)
     if not isinstance(body, dict):
         raise RequestError("Input should be a valid dictionary")
-    return well_formed(body) if b"\\u0000" in raw else body
+    return body
 
 
-def _parse_leniently(raw: bytes, refusal: orjson.JSONDecodeError) -> Any:
+def _judged(raw: bytes | bytearray) -> Any:
+    """Read what the quick reader leaves alone: NUL, lone surrogates, and what is no JSON."""
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        value = _parse_leniently(raw, error)
+    return well_formed(value) if b"\\u0000" in raw else value
+
+
+def _parse_leniently(raw: bytes | bytearray, refusal: orjson.JSONDecodeError) -> Any:
     fault = RequestError(
         "The request body is not valid JSON: "
         f"{refusal.msg}: line {refusal.lineno} column {refusal.colno}"
