@@ -1,14 +1,17 @@
 # Everything a user or a developer needs. A bare Debian also needs:
 #   apt-get install python3 python3-venv python3-dev gcc make git
+# and for its tests, which drive clients that run on Node:
+#   apt-get install nodejs npm
 PYTHON ?= python3
 BIN := .venv/bin
 # Built as it is asked for: with KIROPROXY_DEBUG=1, or without.
 BUILT := .venv/built$(if $(KIROPROXY_DEBUG),-debug)
 OTHER := .venv/built$(if $(KIROPROXY_DEBUG),,-debug)
+CLIENTS := .venv/clients
 COMPILED := $(patsubst kiroproxy/%.pyx,kiroproxy.%,$(wildcard kiroproxy/*.pyx))
 FLAGS := $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(if $(WORKERS),--workers $(WORKERS))
 
-.PHONY: run build check test test-claude-code bench micro instructions load clean
+.PHONY: run build check test clients bench micro instructions load clean
 
 # Serves Kiro when there is a credentials.json, else the built-in simulator. PORT=8080 HOST=127.0.0.1
 run: build
@@ -27,13 +30,16 @@ check: build
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest $(COMPILED) --ignore-disjoint-bases --allowlist .ci/stubtest-allowlist
 
-test: check
+test: check clients
 	$(BIN)/python -m pytest
 
-# The same gateway with a real Claude Code, which wants Node and npm; not part of `make test`.
-test-claude-code: build
-	npm install --silent --no-save --prefix .venv/claude-code @anthropic-ai/claude-code@2.1.330
-	CLAUDE_CODE=$(CURDIR)/.venv/claude-code/node_modules/.bin/claude $(BIN)/python -m pytest tests/real_clients
+# Claude Code, the SDKs and an agent framework, which tests/end_to_end drives; wants Node and npm.
+clients: $(CLIENTS)/built
+
+$(CLIENTS)/built: $(wildcard tests/end_to_end/clients/*.txt tests/end_to_end/clients/*.json tests/end_to_end/clients/install) | build
+	@.ci/needs node
+	tests/end_to_end/clients/install $(CLIENTS) $(BIN)/python
+	@touch $@
 
 # Everything below benchmarks/README.md: about 12 minutes on a quiet machine with two CPUs.
 # BENCH=--short, --full, "--only paced,short", "--nice -10"; python -m benchmarks.compare --help

@@ -1,9 +1,11 @@
-"""Documentation that can be checked: the settings tables and the links."""
+"""Documentation that can be checked: the settings, the clients, the links."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+from support.clients import versions
 
 from kiroproxy import __version__
 from kiroproxy.config import SETTINGS, Config
@@ -36,6 +38,43 @@ def test_the_settings_table_lists_every_setting_with_its_default(name: str) -> N
         if setting.key in IN_WORDS:
             continue
         assert rows[setting.key].strip("`") == shown(getattr(default, setting.field)), setting.key
+
+
+# Clients by the names their recordings carry, and as the pages call them.
+CLIENTS = {
+    "Claude Code": "Claude Code",
+    "anthropic": "Anthropic Python SDK",
+    "@anthropic-ai/sdk": "Anthropic TypeScript SDK",
+    "pydantic-ai-slim": "pydantic-ai",
+    "@ai-sdk/anthropic": "AI SDK",
+    "aider-chat": "aider",
+    "langchain-anthropic": "LangChain",
+    "litellm": "LiteLLM",
+    "llm": "llm",
+    "opencode-ai": "opencode",
+}
+
+
+def recorded() -> dict[str, set[str]]:
+    """Return which versions of which clients the replayed recordings come from."""
+    found: dict[str, set[str]] = {}
+    for file in (ROOT / "tests" / "data" / "captures").glob("*.json"):
+        capture = json.loads(file.read_text())
+        if isinstance(capture, dict) and capture["path"].startswith("/v1/messages"):
+            told = re.match(r"(\S+(?: Code)?) ([\d.]+)", capture["_meta"]["client"])
+            assert told
+            found.setdefault(CLIENTS[told[1]], set()).add(told[2])
+    return found
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_clients_table_lists_what_the_tests_prove(name: str) -> None:
+    page = (ROOT / name).read_text()
+    table = page.split("<!-- clients:begin -->")[1].split("<!-- clients:end -->")[0]
+    rows = re.findall(r"^\| (.+?) \| (.*?) \| (.*?) \|$", table, re.MULTILINE)[1:]
+    driven = {client: shown for client, shown, _ in rows if shown != "–"}
+    replayed = {client: set(shown.split(", ")) for client, _, shown in rows}
+    assert (driven, replayed) == (versions(), recorded())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
