@@ -1,29 +1,43 @@
 """config.json, the environment and the flags, checked and frozen into one `Config`.
 
 Rules of this file: `SETTINGS` is the only list of settings; the loader, the environment
-names, the unknown-key suggestions and the documentation's table all follow from it. Every
-fault names file, line, key, reason and remedy.
+names, the unknown-key suggestions, the admin API and the documentation's table all follow from
+it. Every fault names file, line, key, reason and remedy.
+
+Theory of operation. A `Config` never changes. A running gateway holds one `Settings`, whose
+`current` is the Config of the moment: whoever serves a request takes `current` once, at its
+beginning, and keeps it to the end. A Config is also a source of itself, so that a part can be
+built on either. What a change needs beyond being read next time is a listener's work.
 
 Order: flags override KIROPROXY_<UPPER_SNAKE>, which override the file, which overrides the
 defaults here.
 """
 
-import difflib
 import hashlib
-import json
 import os
 import platform
-import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from kiroproxy import values
 from kiroproxy.errors import ConfigError
-from kiroproxy.jsonc import line_of, parse_object, repeated_keys, type_name
+from kiroproxy.jsonc import type_name
 from kiroproxy.logs import LEVELS
+from kiroproxy.reading import Reading, environment_name
 from kiroproxy.values import WrongValue
+
+__all__ = [
+    "BY_KEY",
+    "SETTINGS",
+    "Config",
+    "Setting",
+    "Settings",
+    "environment_name",
+    "examine",
+    "load",
+]
 
 SYSTEM_VERSIONS = ("darwin#24.6.0", "win32#10.0.22631")
 LOAD_BALANCING = ("priority", "balanced")
@@ -32,9 +46,6 @@ MAX_RPM = 255  # what one byte of the shared page counts; accounts are throttled
 TLS_BACKENDS = ("rustls", "native-tls")
 AUTH_TYPES = ("x-api-key", "bearer")
 ENDPOINTS = ("ide",)
-_ENV = "environment"  # where a fault stands that is in no file
-# Read by the build and by compose.yaml.
-_NOT_SETTINGS = frozenset({"KIROPROXY_DEBUG", "KIROPROXY_UID", "KIROPROXY_GID"})
 # Claude Code asks for this small model by itself; Kiro's newest one of the family is older.
 MODEL_ALIASES = {"claude-haiku-5-5": "claude-haiku-4.5"}
 
@@ -98,6 +109,14 @@ class Config:
     credentials_path: Path = Path("credentials.json")
     # KIRO_API_KEY: a credential held in memory only, never written.
     kiro_api_key: str = field(default="", repr=False)
+    # How it came about: what a later reading of the file needs, and what the admin page shows.
+    flags: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def current(self) -> "Config":
+        """Be the source of a configuration that never changes."""
+        return self
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -106,13 +125,56 @@ class Config:
         return (*keys, self.proxy_password)
 
 
+class Source(Protocol):
+    """Where the configuration of the moment is found: a `Settings`, or a Config for good."""
+
+    @property
+    def current(self) -> Config: ...
+
+
 class Setting(NamedTuple):
-    """One key of config.json: its name there, its field here, how it is checked, what it means."""
+    """One key of config.json: how it is named and checked, what it means, when it takes effect.
+
+    Shape: `live` = a running gateway takes a change over; else the next start does.
+    """
 
     key: str
-    field: str
+    field: str  # of Config
     parse: Callable[[Any], Any]
     meaning: str
+    group: str  # routing, limits, timeouts, logging, models, network or server
+    unit: str = ""
+    live: bool = True
+    secret: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Return what a value is: bool, int, float, string, enum or map."""
+        kinds = {values.Whole: "int", values.Number: "float", values.OneOf: "enum"}
+        return _KINDS.get(self.parse) or kinds.get(type(self.parse), "string")
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Return the least and the greatest value, both allowed; None: not a number."""
+        if isinstance(self.parse, (values.Whole, values.Number)):
+            return self.parse.low, self.parse.high
+        return None
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        return self.parse.choices if isinstance(self.parse, values.OneOf) else ()
+
+    @property
+    def default(self) -> Any:
+        return self.value(Config())
+
+    def value(self, config: Config) -> Any:
+        """Return the value as config.json would write it; secrets included."""
+        found = getattr(config, self.field)
+        if isinstance(found, UpstreamUrls):
+            urls = {key: getattr(found, name) for key, name in _URL_KEYS.items()}
+            return {key: url for key, url in urls.items() if url}
+        return dict(found) if isinstance(found, Mapping) else found
 
 
 _URL_KEYS = {
@@ -147,129 +209,254 @@ def _aliases(value: Any) -> dict[str, str]:
     return dict(value)
 
 
+_KINDS: Mapping[Callable[[Any], Any], str] = {
+    values.flag: "bool",
+    _upstream: "map",
+    _aliases: "map",
+}
+
 SETTINGS: tuple[Setting, ...] = (
-    Setting("host", "host", values.host, "address to listen on"),
-    Setting("port", "port", values.whole(0, 65535), "port to listen on; 0 picks a free one"),
-    Setting("workers", "workers", values.whole(1, 256), "worker processes"),
-    Setting("apiKey", "api_key", values.printable, "the key clients present; required"),
+    Setting("host", "host", values.host, "address to listen on", "server", live=False),
+    Setting(
+        "port",
+        "port",
+        values.whole(0, 65535),
+        "port to listen on; 0 picks a free one",
+        "server",
+        live=False,
+    ),
+    Setting("workers", "workers", values.whole(1, 256), "worker processes", "server", live=False),
+    Setting(
+        "apiKey",
+        "api_key",
+        values.printable,
+        "the key clients present; required",
+        "server",
+        secret=True,
+    ),
     Setting(
         "adminApiKey",
         "admin_api_key",
         values.printable,
         "key of the admin API, which this version does not have yet",
+        "server",
+        secret=True,
     ),
-    Setting("region", "region", values.region, "AWS region"),
+    Setting("region", "region", values.region, "AWS region", "network"),
     Setting(
-        "authRegion", "auth_region", values.region, "region for token refresh; default: region"
+        "authRegion",
+        "auth_region",
+        values.region,
+        "region for token refresh; default: region",
+        "network",
     ),
-    Setting("apiRegion", "api_region", values.region, "region for API calls; default: region"),
     Setting(
-        "kiroVersion", "kiro_version", values.printable, "Kiro IDE version in the request identity"
+        "apiRegion", "api_region", values.region, "region for API calls; default: region", "network"
     ),
     Setting(
-        "machineId", "machine_id", values.machine_id, "64 hex digits or a UUID; default: derived"
+        "kiroVersion",
+        "kiro_version",
+        values.printable,
+        "Kiro IDE version in the request identity",
+        "network",
     ),
-    Setting("systemVersion", "system_version", values.printable, "OS in the request identity"),
     Setting(
-        "nodeVersion", "node_version", values.printable, "Node version in the request identity"
+        "machineId",
+        "machine_id",
+        values.machine_id,
+        "64 hex digits or a UUID; default: derived",
+        "network",
     ),
-    Setting("tlsBackend", "tls_backend", values.one_of(*TLS_BACKENDS), "which roots are trusted"),
     Setting(
-        "countTokensApiUrl", "count_tokens_api_url", values.plain_url, "external token counter"
+        "systemVersion", "system_version", values.printable, "OS in the request identity", "network"
     ),
-    Setting("countTokensApiKey", "count_tokens_api_key", values.printable, "its key"),
+    Setting(
+        "nodeVersion",
+        "node_version",
+        values.printable,
+        "Node version in the request identity",
+        "network",
+    ),
+    Setting(
+        "tlsBackend",
+        "tls_backend",
+        values.one_of(*TLS_BACKENDS),
+        "which roots are trusted",
+        "network",
+        live=False,
+    ),
+    Setting(
+        "countTokensApiUrl",
+        "count_tokens_api_url",
+        values.plain_url,
+        "external token counter",
+        "models",
+    ),
+    Setting(
+        "countTokensApiKey",
+        "count_tokens_api_key",
+        values.printable,
+        "its key",
+        "models",
+        secret=True,
+    ),
     Setting(
         "countTokensAuthType",
         "count_tokens_auth_type",
         values.one_of(*AUTH_TYPES),
         "how its key is sent: x-api-key or bearer",
+        "models",
     ),
     Setting(
         "proxyUrl",
         "proxy_url",
         values.proxy_url,
         "http, https, socks5 or socks5h proxy for all output",
+        "network",
     ),
-    Setting("proxyUsername", "proxy_username", values.text, "proxy user"),
-    Setting("proxyPassword", "proxy_password", values.text, "proxy password"),
+    Setting("proxyUsername", "proxy_username", values.text, "proxy user", "network"),
+    Setting(
+        "proxyPassword", "proxy_password", values.text, "proxy password", "network", secret=True
+    ),
     Setting(
         "loadBalancingMode",
         "load_balancing_mode",
         values.one_of(*LOAD_BALANCING),
         "priority (lowest number first) or balanced",
+        "routing",
     ),
     Setting(
         "maxConcurrency",
         "max_concurrency",
         values.whole(0, MAX_CONCURRENCY),
         "requests in flight a credential, where it names no limit of its own; 0: no limit",
+        "limits",
     ),
     Setting(
         "rpm",
         "rpm",
         values.whole(0, MAX_RPM),
         "requests in any 60 s a credential, where it names no limit of its own; 0: no limit",
+        "limits",
     ),
     Setting(
         "extractThinking",
         "extract_thinking",
         values.flag,
         "non-stream answers: <thinking> text becomes a thinking block",
+        "models",
     ),
     Setting(
-        "defaultEndpoint", "default_endpoint", values.one_of(*ENDPOINTS), "endpoint generation"
+        "defaultEndpoint",
+        "default_endpoint",
+        values.one_of(*ENDPOINTS),
+        "endpoint generation",
+        "network",
     ),
     Setting(
         "modelAliases",
         "model_aliases",
         _aliases,
         "names Kiro does not offer → Kiro's ids; replaces the default",
+        "models",
     ),
-    Setting("logLevel", "log_level", values.one_of(*LEVELS), "debug, info, warning or error"),
-    Setting("connectTimeout", "connect_timeout_s", values.seconds(0.1, 300), "s to reach Kiro"),
+    Setting(
+        "logLevel", "log_level", values.one_of(*LEVELS), "debug, info, warning or error", "logging"
+    ),
+    Setting(
+        "connectTimeout",
+        "connect_timeout_s",
+        values.seconds(0.1, 300),
+        "s to reach Kiro",
+        "timeouts",
+        unit="s",
+    ),
     Setting(
         "firstByteTimeout",
         "first_byte_timeout_s",
         values.seconds(0.1, 3600),
         "s from the sent request to the answer's first content",
+        "timeouts",
+        unit="s",
     ),
     Setting(
-        "idleTimeout", "idle_timeout_s", values.seconds(0.1, 3600), "s of silence within an answer"
+        "idleTimeout",
+        "idle_timeout_s",
+        values.seconds(0.1, 3600),
+        "s of silence within an answer",
+        "timeouts",
+        unit="s",
     ),
     Setting(
-        "totalTimeout", "total_timeout_s", values.seconds(0, 86400), "s for a whole answer; 0: none"
+        "totalTimeout",
+        "total_timeout_s",
+        values.seconds(0, 86400),
+        "s for a whole answer; 0: none",
+        "timeouts",
+        unit="s",
     ),
     Setting(
-        "poolIdleTimeout", "pool_idle_s", values.seconds(0, 3600), "s a spare connection is kept"
+        "poolIdleTimeout",
+        "pool_idle_s",
+        values.seconds(0, 3600),
+        "s a spare connection is kept",
+        "timeouts",
+        unit="s",
     ),
     Setting(
-        "pingInterval", "ping_interval_s", values.seconds(0.1, 300), "s of quiet before a ping"
+        "pingInterval",
+        "ping_interval_s",
+        values.seconds(0.1, 300),
+        "s of quiet before a ping",
+        "timeouts",
+        unit="s",
     ),
     Setting(
         "earlyStart",
         "early_start_s",
         values.seconds(0, 300),
         "s without an answer after which a stream starts with pings",
+        "timeouts",
+        unit="s",
     ),
     Setting(
-        "drainTimeout", "drain_timeout_s", values.seconds(0, 86400), "s running streams get at stop"
+        "drainTimeout",
+        "drain_timeout_s",
+        values.seconds(0, 86400),
+        "s running streams get at stop",
+        "timeouts",
+        unit="s",
+        live=False,
     ),
     Setting(
         "receiveTimeout",
         "receive_timeout_s",
         values.seconds(0.1, 3600),
         "s a request may take to arrive",
+        "timeouts",
+        unit="s",
+        live=False,
     ),
-    Setting("maxBodyBytes", "max_body_bytes", values.whole(1024, 2**31), "largest request body"),
+    Setting(
+        "maxBodyBytes",
+        "max_body_bytes",
+        values.whole(1024, 2**31),
+        "largest request body",
+        "limits",
+        unit="bytes",
+    ),
     Setting(
         "allowUrlFetch",
         "allow_url_fetch",
         values.flag,
         "fetch images and documents that clients name by https URL; public hosts only, no proxy",
+        "network",
     ),
-    Setting("upstream", "upstream", _upstream, "URL templates that replace Kiro's hosts"),
+    Setting(
+        "upstream", "upstream", _upstream, "URL templates that replace Kiro's hosts", "network"
+    ),
 )
-_BY_KEY = {setting.key: setting for setting in SETTINGS}
+BY_KEY = {setting.key: setting for setting in SETTINGS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,11 +466,6 @@ class Loaded:
     config: Config
     warnings: tuple[str, ...] = ()
     faults: tuple[ConfigError, ...] = ()
-
-
-def environment_name(key: str) -> str:
-    """Return the variable that overrides a key: apiKey → KIROPROXY_API_KEY."""
-    return "KIROPROXY_" + re.sub(r"(?<!^)(?=[A-Z])", "_", key).upper()
 
 
 def load(
@@ -304,110 +486,57 @@ def load(
 
 
 def examine(
-    path: Path, environ: Mapping[str, str], flags: Mapping[str, Any], *, required: bool = True
+    path: Path,
+    environ: Mapping[str, str],
+    flags: Mapping[str, Any],
+    *,
+    required: bool = True,
+    text: str | None = None,
 ) -> Loaded:
     """Read everything and report every fault and warning found, not only the first.
 
-    Shape: flags are keyed by Config field name; None means "not given".
+    Shape: flags are keyed by Config field name; None means "not given". `text` is what the file
+    is to hold; without it the file is read.
     """
-    reading = _Reading(path)
-    reading.take_file(required)
+    reading = Reading(path, SETTINGS)
+    if text is None:
+        reading.take_file(required)
+    else:
+        reading.take_text(text)
     reading.take_environment(environ)
     given = {name: value for name, value in flags.items() if value is not None}
-    chosen = {name: value for name, value in reading.chosen.items() if name != "path"} | given
+    sources = reading.sources | {each.key: "flag" for each in SETTINGS if each.field in given}
+    key = environ.get("KIRO_API_KEY", "").strip()
+    chosen = {"kiro_api_key": key, "flags": given, "sources": sources} | reading.chosen | given
     config = _completed(Config(path=path, **chosen))
-    reading.look_over(config)
+    _look_over(reading, config)
     return Loaded(config, tuple(reading.warnings), tuple(reading.faults))
 
 
-class _Reading:
-    """What was chosen, by field, and everything that is wrong with it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.chosen: dict[str, Any] = {}
-        self.faults: list[ConfigError] = []
-        self.warnings: list[str] = []
-        self._is_readable = True
-
-    def take_file(self, required: bool) -> None:
-        file = str(self.path)
-        try:
-            text = _read(self.path, required)
-            raw = parse_object(text, file)
-        except ConfigError as fault:
-            self.faults.append(fault)
-            self._is_readable = False
-            return
-        for line, key in repeated_keys(text):
-            self.warnings.append(f'{file}:{line}: "{key}" stands here again; the last one counts')
-        for key, value in raw.items():
-            if key not in _BY_KEY:
-                self.warnings.append(_unknown(key, self.path, line_of(text, key)))
-            elif value is not None:  # null means "as if it were not there"
-                self._take(_BY_KEY[key], value, file, text, key)
-
-    def take_environment(self, environ: Mapping[str, str]) -> None:
-        names = {environment_name(setting.key): setting for setting in SETTINGS}
-        names["KIROPROXY_LOG"] = _BY_KEY["logLevel"]
-        for name, setting in names.items():
-            value: Any = environ.get(name)
-            if value is None or (name == "KIROPROXY_LOG" and not value):
-                continue
-            if setting.key in ("upstream", "modelAliases"):
-                try:
-                    value = json.loads(value)
-                except json.JSONDecodeError as fault:
-                    reason, remedy = f"is not JSON ({fault})", 'Write one like {"key": "value"}'
-                    self.faults.append(ConfigError(reason, file=_ENV, key=name, remedy=remedy))
-                    continue
-            self._take(setting, value, _ENV, "", name)
-        for name in environ:
-            if name.startswith("KIROPROXY_") and name not in names and name not in _NOT_SETTINGS:
-                self.warnings.append(f"{_ENV}: {name} is ignored{_nearest(name, names)}")
-        if environ.get("KIRO_API_KEY"):
-            self.chosen["kiro_api_key"] = environ["KIRO_API_KEY"].strip()
-
-    def _take(self, setting: Setting, value: Any, file: str, text: str, key: str) -> None:
-        try:
-            self.chosen[setting.field] = setting.parse(value)
-        except WrongValue as fault:
-            for each in (fault, *fault.others):
-                keys = (key, each.key) if each.key else (key,)
-                self.faults.append(
-                    ConfigError(
-                        each.reason,
-                        file=file,
-                        line=line_of(text, *keys),
-                        key=".".join(keys),
-                        remedy=each.remedy,
-                    )
-                )
-
-    def look_over(self, config: Config) -> None:
-        """Find what no single value shows."""
-        told = any(fault.key in ("apiKey", "KIROPROXY_API_KEY") for fault in self.faults)
-        if not config.api_key and self._is_readable and not told:
-            self.faults.append(
-                ConfigError(
-                    "is missing or empty",
-                    file=str(self.path),
-                    key="apiKey",
-                    remedy='Add "apiKey": "a long random string"; clients present it as x-api-key',
-                )
+def _look_over(reading: Reading, config: Config) -> None:
+    """Find what no single value shows."""
+    told = any(fault.key in ("apiKey", "KIROPROXY_API_KEY") for fault in reading.faults)
+    if not config.api_key and reading.is_readable and not told:
+        reading.faults.append(
+            ConfigError(
+                "is missing or empty",
+                file=str(reading.path),
+                key="apiKey",
+                remedy='Add "apiKey": "a long random string"; clients present it as x-api-key',
             )
-        for is_so, words in (
-            ("REPLACE-THIS" in config.api_key, "apiKey: is the example's, which everybody knows."
-             " Make your own: openssl rand -hex 24"),
-            (bool(config.proxy_username or config.proxy_password) and not config.proxy_url,
-             "proxyUsername, proxyPassword: have no effect without proxyUrl"),
-            (bool(config.proxy_url and config.proxy_password) and not config.proxy_username,
-             "proxyPassword: has no effect without proxyUsername"),
-            (bool(config.count_tokens_api_key) and not config.count_tokens_api_url,
-             "countTokensApiKey: has no effect without countTokensApiUrl"),
-        ):  # fmt: skip
-            if is_so:
-                self.warnings.append(f"{self.path}: {words}")
+        )
+    for is_so, words in (
+        ("REPLACE-THIS" in config.api_key, "apiKey: is the example's, which everybody knows."
+         " Make your own: openssl rand -hex 24"),
+        (bool(config.proxy_username or config.proxy_password) and not config.proxy_url,
+         "proxyUsername, proxyPassword: have no effect without proxyUrl"),
+        (bool(config.proxy_url and config.proxy_password) and not config.proxy_username,
+         "proxyPassword: has no effect without proxyUsername"),
+        (bool(config.count_tokens_api_key) and not config.count_tokens_api_url,
+         "countTokensApiKey: has no effect without countTokensApiUrl"),
+    ):  # fmt: skip
+        if is_so:
+            reading.warnings.append(f"{reading.path}: {words}")
 
 
 def _completed(config: Config) -> Config:
@@ -419,33 +548,30 @@ def _completed(config: Config) -> Config:
     return replace(config, system_version=SYSTEM_VERSIONS[pick])
 
 
-def _read(path: Path, required: bool) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        if not required:
-            return "{}"
-        raise ConfigError(
-            "does not exist",
-            file=str(path),
-            remedy="Copy config.example.json and set apiKey, or name another file with --config",
-        ) from None
-    except UnicodeDecodeError as fault:
-        raise ConfigError(
-            f"is not UTF-8 at byte {fault.start}", file=str(path), remedy="Save it as UTF-8"
-        ) from fault
-    except OSError as fault:
-        raise ConfigError(
-            f"cannot be read ({fault.strerror})",
-            file=str(path),
-            remedy="It has to be a file that the user of the gateway may read",
-        ) from fault
+class Settings:
+    """The configuration of a running gateway, which may become another one.
 
+    Order: a listener is called after every change, with the configuration before it.
+    """
 
-def _unknown(key: str, path: Path, line: int) -> str:
-    return f'{path}:{line}: unknown key "{key}" is ignored{_nearest(key, _BY_KEY)}'
+    def __init__(self, config: Config) -> None:
+        self.current = config
+        self._listeners: list[Callable[[Config], None]] = []
 
+    def on_change(self, listener: Callable[[Config], None]) -> None:
+        self._listeners.append(listener)
 
-def _nearest(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, 1, cutoff=0.6)
-    return f'; did you mean "{near[0]}"?' if near else ""
+    def take_over(self, config: Config) -> tuple[list[str], list[str]]:
+        """Make another configuration the current one, as far as that goes without a restart.
+
+        Shape: returns the keys that have another value now, and those that wait for a restart.
+        """
+        before = self.current
+        differing = [each for each in SETTINGS if each.value(config) != each.value(before)]
+        live = [each.key for each in differing if each.live]
+        waiting = [each for each in differing if not each.live]
+        kept = {each.field: getattr(before, each.field) for each in waiting}
+        self.current = replace(config, **kept)
+        for listener in self._listeners if live else ():
+            listener(before)
+        return live, [each.key for each in waiting]

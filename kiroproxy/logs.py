@@ -177,11 +177,17 @@ def setup(level: str, stream: IO[str] | None = None) -> None:
     handler.addFilter(_RequestIdFilter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    # These narrate every connection at info and debug; their warnings still matter.
-    for noisy in ("httpx", "httpcore", "uvicorn.access", "asyncio", "hpack", "PIL"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    set_level(level)
     for own in ("uvicorn", "uvicorn.error"):
         logger = logging.getLogger(own)
         logger.handlers[:] = []
         logger.propagate = True
+
+
+def set_level(level: str) -> None:
+    """Say from now on what is of that level or above."""
+    root = logging.getLogger()
+    root.setLevel(level.upper())
+    # These narrate every connection at info and debug; their warnings still matter.
+    for noisy in ("httpx", "httpcore", "uvicorn.access", "asyncio", "hpack", "PIL"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))

@@ -8,7 +8,7 @@ import contextlib
 import difflib
 import ipaddress
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -68,49 +68,73 @@ def flag(value: Any) -> bool:
     raise WrongValue(f"is {type_name(value)}, not true or false", "Write true or false")
 
 
-def whole(low: int, high: int) -> Callable[[Any], int]:
-    """Accept a whole number within bounds, also as digits."""
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number within bounds, also as digits."""
 
-    def parse(value: Any) -> int:
+    low: int
+    high: int
+
+    def __call__(self, value: Any) -> int:
         if isinstance(value, str) and re.fullmatch(r"-?\d+", value):
             value = int(value)
+        remedy = f"Write a whole number from {self.low} to {self.high}"
         if isinstance(value, bool) or not isinstance(value, int):
-            raise WrongValue(f"is {type_name(value)}, not a whole number", f"Write {low} to {high}")
-        if not low <= value <= high:
-            raise WrongValue(f"is {value}", f"Write a whole number from {low} to {high}")
+            raise WrongValue(f"is {type_name(value)}, not a whole number", remedy)
+        if not self.low <= value <= self.high:
+            raise WrongValue(f"is {value}", remedy)
         return value
 
-    return parse
 
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number within bounds, also as digits."""
 
-def seconds(low: float, high: float) -> Callable[[Any], float]:
-    """Accept a number of seconds within bounds, also as digits."""
+    low: float
+    high: float
+    noun: str = "number"
 
-    def parse(value: Any) -> float:
+    def __call__(self, value: Any) -> float:
         if isinstance(value, str):
             with contextlib.suppress(ValueError):
                 value = float(value)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise WrongValue(f"is {type_name(value)}, not a number of seconds", "Write a number")
-        if not low <= value <= high:
-            raise WrongValue(f"is {value:g}", f"Write a number from {low:g} to {high:g}")
+            raise WrongValue(f"is {type_name(value)}, not a {self.noun}", "Write a number")
+        if not self.low <= value <= self.high:
+            raise WrongValue(f"is {value:g}", f"Write a number from {self.low:g} to {self.high:g}")
         return float(value)
 
-    return parse
 
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """One of a few words."""
 
-def one_of(*allowed: str) -> Callable[[Any], str]:
-    """Accept one of a few words."""
+    choices: tuple[str, ...]
 
-    def parse(value: Any) -> str:
+    def __call__(self, value: Any) -> str:
         written = text(value)
-        if written not in allowed:
-            near = difflib.get_close_matches(written, allowed, 1)
-            hint = f'Did you mean "{near[0]}"?' if near else "Write one of " + ", ".join(allowed)
+        if written not in self.choices:
+            near = difflib.get_close_matches(written, self.choices, 1)
+            hint = (
+                f'Did you mean "{near[0]}"?' if near else f"Write one of {', '.join(self.choices)}"
+            )
             raise WrongValue(f'is "{written}", which is not known', hint)
         return written
 
-    return parse
+
+def whole(low: int, high: int) -> Whole:
+    """Accept a whole number within bounds."""
+    return Whole(low, high)
+
+
+def seconds(low: float, high: float) -> Number:
+    """Accept a number of seconds within bounds."""
+    return Number(low, high, "number of seconds")
+
+
+def one_of(*allowed: str) -> OneOf:
+    """Accept one of a few words."""
+    return OneOf(allowed)
 
 
 def region(value: Any) -> str:

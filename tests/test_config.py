@@ -205,3 +205,43 @@ def test_model_aliases_replace_the_default_and_load_from_the_environment(tmp_pat
     environ = {"KIROPROXY_MODEL_ALIASES": '{"mine": "auto"}'}
     assert load(tmp_path, {}, environ).model_aliases == {"mine": "auto"}
     assert fault(tmp_path, '{"apiKey": "k", "modelAliases": {"a": 1}}').key == "modelAliases"
+
+
+# -- a running gateway's settings ------------------------------------------------------------
+
+
+def test_every_setting_tells_what_a_page_needs_to_edit_it() -> None:
+    for setting in config.SETTINGS:
+        assert setting.kind in {"bool", "int", "float", "string", "enum", "map"}, setting.key
+        assert setting.group in {
+            "routing", "limits", "timeouts", "logging", "models", "network", "server"
+        }, setting.key  # fmt: skip
+        assert (setting.bounds is not None) == (setting.kind in ("int", "float")), setting.key
+        assert bool(setting.choices) == (setting.kind == "enum"), setting.key
+        assert setting.meaning
+    kinds = {setting.key: setting.kind for setting in config.SETTINGS}
+    assert (kinds["upstream"], kinds["allowUrlFetch"], kinds["rpm"]) == ("map", "bool", "int")
+
+
+def test_the_value_of_every_setting_reads_back_as_itself(tmp_path: Path) -> None:
+    loaded = load(tmp_path, {"upstream": {"apiUrl": "https://k.example"}, "rpm": 3, "host": "::1"})
+    written = {each.key: each.value(loaded) for each in config.SETTINGS}
+    again = config.load(write(tmp_path, json.dumps(written)), {})
+    assert again == loaded
+    assert written["upstream"] == {"apiUrl": "https://k.example"}
+
+
+def test_the_source_of_every_setting_is_known(tmp_path: Path) -> None:
+    loaded = load(tmp_path, {"port": 1, "rpm": 2}, {"KIROPROXY_RPM": "3"}, host="h")
+    assert loaded.sources == {"apiKey": "file", "port": "file", "rpm": "env", "host": "flag"}
+
+
+def test_live_settings_are_taken_over_and_the_others_wait() -> None:
+    old = config.Config(api_key="k", port=1, rpm=1)
+    settings, heard = config.Settings(old), []
+    settings.on_change(heard.append)
+    told = settings.take_over(config.Config(api_key="k", port=2, rpm=2, log_level="debug"))
+    assert told == (["rpm", "logLevel"], ["port"])
+    assert (settings.current.port, settings.current.rpm, heard) == (1, 2, [old])
+    settings.take_over(config.Config(api_key="k", port=2, rpm=2, log_level="debug"))
+    assert heard == [old]

@@ -42,7 +42,12 @@ def test_config_example_loads_and_only_asks_for_a_key_of_ones_own() -> None:
 
 def test_config_example_changes_no_default_but_the_key() -> None:
     config, default = examine(ROOT / "config.example.json", {}, {}).config, Config()
-    told = {"api_key", "path", "system_version"}  # the last is picked for each installation
+    told = {
+        "api_key",
+        "path",
+        "sources",
+        "system_version",
+    }  # the last is picked for each installation
     for field in fields(Config):
         if field.name not in told:
             assert getattr(config, field.name) == getattr(default, field.name), field.name

@@ -1,4 +1,4 @@
-"""The credentials file on its disk: where it really is, its lock, its mode, its faults in words.
+"""A file of the operator's on its disk: where it really is, its lock, mode and faults in words.
 
 Rules of this file: nothing is known here about what the text means; an operator reads every
 message, so each OSError of the write path gets a remedy.
@@ -21,7 +21,7 @@ _LOCK_TIMEOUT_S = 10.0
 Signature = tuple[int, int, int]
 
 
-class CredentialFile:
+class GuardedFile:
     """One path, symlinks followed: a rename would replace the link and leave its target stale."""
 
     def __init__(self, path: Path) -> None:

@@ -186,8 +186,12 @@ class Pool:
         self._admit(present)
         self._ring.announce_edition()
 
+    def announce(self) -> None:
+        """Have the other workers look at the files."""
+        self._ring.announce_edition()
+
     def is_outdated(self) -> bool:
-        """Say, once each time, whether some worker has taken over a change of the file."""
+        """Say, once each time, whether some worker has taken over a change of a file."""
         seen, self._edition = self._edition, self._ring.edition
         return seen != self._edition
 

@@ -25,9 +25,9 @@ from typing import Any
 from kiroproxy.accounts.credential import Credential, Parsed, derived_machine_id, parse
 from kiroproxy.accounts.document import Document, Entry
 from kiroproxy.accounts.fields import is_cut
-from kiroproxy.accounts.file import CredentialFile, Signature
+from kiroproxy.accounts.file import GuardedFile, Signature
 from kiroproxy.accounts.lock import FileLock
-from kiroproxy.config import Config
+from kiroproxy.config import Config, Source
 from kiroproxy.errors import ConfigError
 from kiroproxy.logs import keep_token
 from kiroproxy.values import normal_machine_id
@@ -60,16 +60,21 @@ class Store:
     is everything else the operator should know.
     """
 
-    def __init__(self, path: Path, config: Config) -> None:
+    def __init__(self, path: Path, config: Source) -> None:
         self.path = path
-        self.config = config
+        self._source = config
         self.faults: list[ConfigError] = []
         self.warnings: list[str] = []
-        self._file = CredentialFile(path)
+        self._file = GuardedFile(path)
         self._thread_lock = threading.Lock()
         self._known: dict[int, Entry] = {}  # as last read: outlives an unreadable file
         self._unsaved: dict[int, _Unsaved] = {}
         self._signature: Signature | None = None  # of what `load` saw, or of our own write on it
+
+    @property
+    def config(self) -> Config:
+        """What the entries are read with: regions, proxy, limits where they name none."""
+        return self._source.current
 
     # -- reading ---------------------------------------------------------------------------
 

@@ -82,10 +82,11 @@ class App:
     def __init__(self, config: Config, gateway: Gateway) -> None:
         self._keys = KeyCheck(config.api_key)
         self._gateway = gateway
-        self._info = Info(config, gateway)
-        self._messages = Messages(config, gateway)
+        self._info = Info(gateway)
+        self._messages = Messages(gateway)
         self._running: set[asyncio.Task[None]] = set()
         self._routes = self._table()
+        gateway.settings.on_change(self._change_key)
 
     def _table(self) -> dict[str, dict[str, Route]]:
         info = self._info
@@ -102,6 +103,10 @@ class App:
             "api/hello": {"GET": probe, "HEAD": probe},
             "api/event_logging/batch": {"POST": probe},
         }
+
+    def _change_key(self, before: Config) -> None:
+        if self._gateway.config.api_key != before.api_key:
+            self._keys = KeyCheck(self._gateway.config.api_key)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""

@@ -21,7 +21,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from kiroproxy.config import Config
+from kiroproxy.config import Source
 from kiroproxy.errors import RequestError
 from kiroproxy.protocol import pictures
 from kiroproxy.protocol.attachments import MAX_DOCUMENT_BYTES
@@ -82,11 +82,9 @@ class _Memory:
 class Attachments:
     """What prepares the requests of one worker. Order: `close()` at the end."""
 
-    def __init__(self, config: Config, fetcher: Fetcher | None = None) -> None:
-        self._fetcher = None
-        if config.allow_url_fetch:
-            self._fetcher = fetcher or Fetcher(config)
-        self._max_body_bytes = config.max_body_bytes
+    def __init__(self, config: Source, fetcher: Fetcher | None = None) -> None:
+        self._source = config
+        self._fetcher = fetcher or Fetcher(config)
         self._downloaded = _Memory(REMEMBERED_CHARS, REMEMBERED_S)
         self._scaled = _Memory(REMEMBERED_CHARS, float("inf"))  # touched by the one thread only
         self._painter = ThreadPoolExecutor(1, thread_name_prefix="pictures")
@@ -112,7 +110,8 @@ class Attachments:
     # -- by URL --------------------------------------------------------------------------
 
     async def _download(self, wanted: list[Medium]) -> None:
-        if not wanted or self._fetcher is None:
+        config = self._source.current
+        if not wanted or not config.allow_url_fetch:
             return  # the translation refuses what was not fetched
         if len(wanted) > MAX_DOWNLOADS:
             raise RequestError(
@@ -120,7 +119,7 @@ class Attachments:
                 "for one request"
             )
         gate = asyncio.Semaphore(PARALLEL_DOWNLOADS)
-        left = self._max_body_bytes  # a body by URL is still a body
+        left = config.max_body_bytes  # a body by URL is still a body
 
         async def one(medium: Medium, fetcher: Fetcher) -> None:
             nonlocal left
@@ -128,7 +127,7 @@ class Attachments:
                 if left < 0:
                     raise RequestError(
                         f"{medium.path}.url: The files of the request exceed the maximum of "
-                        f"{self._max_body_bytes} bytes together"
+                        f"{config.max_body_bytes} bytes together"
                     )
                 media_type, data = await self._fetched(medium, fetcher)
                 left -= len(data)

@@ -6,24 +6,27 @@ belongs to `Gateway`, which stops it and waits for it.
 Theory of operation: two background tasks. One fetches the model catalogue every hour, so
 that names resolve to what the account really has; until it succeeds the built-in catalogue
 answers. The other looks whether somebody changed the credentials file (the IDE, another
-worker, a person) and takes the change over. With several workers a third one watches the
-shared page for what the others have renewed or read; faults and cooldowns need no watching,
-for every choice reads them there.
+worker, a person) or config.json and takes the change over. With several workers a third one
+watches the shared page for what the others have renewed or read; faults and cooldowns need no
+watching, for every choice reads them there.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
+from kiroproxy import logs
 from kiroproxy.accounts.credential import Credential
 from kiroproxy.accounts.page import open_ring, private_ring
 from kiroproxy.accounts.pool import Pool
 from kiroproxy.accounts.store import Store
-from kiroproxy.config import Config
+from kiroproxy.config import Config, Loaded, Settings
 from kiroproxy.errors import ConfigError, CredentialDead, GatewayError
 from kiroproxy.protocol.models import Catalogue
+from kiroproxy.server.config_file import ConfigFile
 from kiroproxy.upstream.connection import ConnectionPool
 from kiroproxy.upstream.control import ControlPlane
 from kiroproxy.upstream.dispatch import Dispatcher
@@ -34,7 +37,7 @@ _log = logging.getLogger(__name__)
 CATALOGUE_S = 3600.0  # models come and go by the week
 CATALOGUE_RETRY_S = 60.0
 FIRST_LISTING_S = 5.0  # a request for a model nobody knows yet waits that long for the list
-CREDENTIALS_S = 5.0  # one stat() each
+FILES_S = 1.0  # two stat() each
 WORKERS_S = 0.05  # two loads each; half of what a change may take to reach every worker
 WORKERS_RETRY_S = 1.0
 
@@ -43,21 +46,31 @@ class Gateway:
     """One worker's shared parts. Order: start() → requests → aclose()."""
 
     def __init__(self, config: Config, page: str = "") -> None:
-        self.config = config
+        self.settings = Settings(config)
+        self._config_file = ConfigFile(self.settings)
         self._page = page  # names what the workers share; "" = there is one worker
+        self._listed: list[dict[str, Any]] = []  # what Kiro said last
         self.catalogue = Catalogue(aliases=config.model_aliases)
+        self.settings.on_change(self._reconfigure)
         self._asked_for_models = asyncio.Event()
         self._background: list[asyncio.Task[None]] = []
 
+    @property
+    def config(self) -> Config:
+        """The configuration of the moment; a request takes it once and keeps it."""
+        return self.settings.current
+
     async def start(self) -> None:
         """Open everything. Raises: ConfigError — the credentials file cannot be read."""
-        config = self.config
-        self.store = Store(config.credentials_path, config)
+        await self._look_at_config()  # a worker that replaces a dead one knows an old one
+        config = self.settings
+        self.store = Store(self.config.credentials_path, config)
         credentials = await asyncio.to_thread(self.store.load)
         for notice in (*self.store.warnings, *map(str, self.store.faults)):
             _log.warning("%s", notice)
         self._ring = open_ring(self._page) if self._page else private_ring()
-        self.pool = Pool(credentials, config.load_balancing_mode, self._ring)
+        self.pool = Pool(credentials, self.config.load_balancing_mode, self._ring)
+        config.on_change(self._choose_anew)
         self.control = ControlPlane(config)
         self.refresher = Refresher(self.store, self.control, config, on_renewed=self.pool.replace)
         self.connections = ConnectionPool(config)
@@ -66,7 +79,7 @@ class Gateway:
         )
         self._background = [
             asyncio.create_task(_forever(self._fetch_catalogue, CATALOGUE_S, CATALOGUE_RETRY_S)),
-            asyncio.create_task(_forever(self._follow_file, CREDENTIALS_S, CREDENTIALS_S)),
+            asyncio.create_task(_forever(self._follow_files, FILES_S, FILES_S)),
         ]
         if self._page:
             follow = _forever(self._follow_workers, WORKERS_S, WORKERS_RETRY_S)
@@ -110,6 +123,7 @@ class Gateway:
             credential = await self.refresher.fresh(lease.credential)
             models = await self.control.list_models(credential)
             if models:
+                self._listed = models
                 self.catalogue = Catalogue.from_live(models, self.config.model_aliases)
         except GatewayError as error:
             _log.info("the model list was not available: %s (%s)", error.message, error.detail)
@@ -119,6 +133,62 @@ class Gateway:
         finally:
             lease.release()
         return True
+
+    # -- changes from outside ----------------------------------------------------------------
+
+    async def change_settings(self, changes: Mapping[str, Any]) -> None:
+        """Write settings to config.json, by key, and take them over; the other workers follow.
+
+        Raises: ConfigError — refused, or not written; then nothing has changed.
+        """
+        self._take_over(await asyncio.to_thread(self._config_file.edit, changes))
+        await self._reread_credentials()
+        self.pool.announce()
+
+    async def _follow_files(self) -> bool:
+        if await self._look_at_config():
+            await self._reread_credentials()  # regions, proxy and limits may come from it
+            self.pool.announce()
+        return await self._follow_file()
+
+    async def _look_at_config(self) -> bool:
+        """Take over an edit of config.json. Returns whether anything is different now."""
+        try:
+            loaded = await asyncio.to_thread(self._config_file.look)
+        except ConfigError as fault:
+            _log.warning("%s", fault)
+            return False
+        return loaded is not None and self._take_over(loaded)
+
+    def _take_over(self, loaded: Loaded) -> bool:
+        for fault in loaded.faults:
+            _log.error("the edited settings are refused, the old ones stay: %s", fault)
+        if loaded.faults:
+            return False
+        logs.keep_secret(*loaded.config.secrets)
+        changed, waiting = self.settings.take_over(loaded.config)
+        for warning in loaded.warnings if changed or waiting else ():
+            _log.warning("%s", warning)
+        for key in waiting:
+            _log.warning("%s: %s has changed and needs a restart", loaded.config.path, key)
+        if changed:
+            _log.info("settings taken over", extra={"fields": {"keys": ",".join(changed)}})
+        return bool(changed)
+
+    def _reconfigure(self, before: Config) -> None:
+        if self.config.log_level != before.log_level:
+            logs.set_level(self.config.log_level)
+        if self.config.model_aliases != before.model_aliases:
+            self.catalogue = Catalogue.from_live(self._listed, self.config.model_aliases)
+
+    def _choose_anew(self, before: Config) -> None:
+        self.pool.mode = self.config.load_balancing_mode
+
+    async def _reread_credentials(self) -> None:
+        try:
+            self.pool.sync(await asyncio.to_thread(self.store.load))
+        except (ConfigError, OSError) as fault:
+            _log.warning("%s", fault)
 
     async def _follow_file(self) -> bool:
         try:
@@ -142,7 +212,7 @@ class Gateway:
             _log.warning("%s", fault)
             return False
         if self.pool.is_outdated():
-            await self._follow_file()
+            await self._follow_files()
         return True
 
     def _changed_credentials(self) -> list[Credential] | None:

@@ -32,11 +32,9 @@ COUNTER_TIMEOUT_S = 5.0  # Claude Code asks 20 times in parallel and shows the s
 class Info:
     """The small endpoints of one worker."""
 
-    def __init__(self, config: Config, gateway: Gateway) -> None:
-        self._config, self._gateway = config, gateway
-        self._counter: httpx.AsyncClient | None = None
-        if config.count_tokens_api_url:
-            self._counter = httpx.AsyncClient(timeout=COUNTER_TIMEOUT_S)
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._counter: httpx.AsyncClient | None = None  # made when it is first asked
 
     async def aclose(self) -> None:
         """Close the external counter's connections."""
@@ -54,11 +52,12 @@ class Info:
 
     async def count_tokens(self, request: Request, send: Send) -> None:
         """Count a request's input tokens."""
-        raw = await request.body(self._config.max_body_bytes, self._config.receive_timeout_s)
+        config = self._gateway.config
+        raw = await request.body(config.max_body_bytes, config.receive_timeout_s)
         body = await read(raw)
         check_countable(body)
         request.record.model = str(body.get("model", ""))
-        count = await self._counted_elsewhere(raw)
+        count = await self._counted_elsewhere(raw, config)
         if count is None:
             count = await aside(is_heavy(raw, body), lambda: count_request(body))
         request.record.input_tokens = count
@@ -71,19 +70,20 @@ class Info:
         payload = {"status": "ok", "version": __version__, "credentials": credentials}
         await send_json(send, request, payload)
 
-    async def _counted_elsewhere(self, raw: bytes) -> int | None:
+    async def _counted_elsewhere(self, raw: bytes, config: Config) -> int | None:
         """Ask the operator's counter. None: there is none, or it failed."""
-        if self._counter is None:
+        if not config.count_tokens_api_url:
             return None
-        key = self._config.count_tokens_api_key
+        self._counter = self._counter or httpx.AsyncClient(timeout=COUNTER_TIMEOUT_S)
+        key = config.count_tokens_api_key
         headers = {"content-type": "application/json", "anthropic-version": "2023-06-01"}
-        if key and self._config.count_tokens_auth_type == "bearer":
+        if key and config.count_tokens_auth_type == "bearer":
             headers["authorization"] = f"Bearer {key}"
         elif key:
             headers["x-api-key"] = key
         try:
             answer = await self._counter.post(
-                self._config.count_tokens_api_url, content=raw, headers=headers
+                config.count_tokens_api_url, content=raw, headers=headers
             )
             answer.raise_for_status()
             count = orjson.loads(answer.content)["input_tokens"]

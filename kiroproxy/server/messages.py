@@ -47,22 +47,23 @@ class Draining(GatewayError):
 class Messages:
     """The conversation endpoint of one worker."""
 
-    def __init__(self, config: Config, gateway: Gateway) -> None:
-        self._config, self._gateway = config, gateway
-        self._attachments = Attachments(config)
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._attachments = Attachments(gateway.settings)
 
     def close(self) -> None:
         """Let go of the threads. Order: after the last request."""
         self._attachments.close()
 
     async def create(self, request: Request, send: Send) -> None:
-        """Answer one request."""
-        raw = await request.body(self._config.max_body_bytes, self._config.receive_timeout_s)
+        """Answer one request, under the settings of its beginning."""
+        config = self._gateway.config
+        raw = await request.body(config.max_body_bytes, config.receive_timeout_s)
         if _log.isEnabledFor(logging.DEBUG):
             shown = raw[:LOGGED_BODY_BYTES].decode("utf-8", "replace")
             _log.debug("request body", extra={"fields": {"bytes": len(raw), "body": shown}})
         async with Watch(request) as watch:
-            work = Work(request, await read(raw), len(raw), watch)
+            work = Work(request, config, await read(raw), len(raw), watch)
             del raw  # it may be 32 MB, and nobody reads it again
             if request.record.stream:
                 await self._stream(work, send)
@@ -77,7 +78,7 @@ class Messages:
             if not await self._gateway.first_listing():
                 raise
             plan = await self._translated(work)
-        if not plan.stream and not self._config.extract_thinking:
+        if not plan.stream and not work.config.extract_thinking:
             plan = replace(plan, split_tags=False)
         work.request.record.input_tokens = plan.input_tokens
         return plan
@@ -100,8 +101,8 @@ class Messages:
             work.request.id,
             opening=work.opening,
             ping=lambda: PING,
-            early_start_s=self._config.early_start_s,
-            ping_interval_s=self._config.ping_interval_s,
+            early_start_s=work.config.early_start_s,
+            ping_interval_s=work.config.ping_interval_s,
             outlet=work.request.outlet,
         )
         sink.arm()
@@ -154,7 +155,7 @@ class Messages:
         request, answer = work.request, Answer(plan, work.message_id)
         work.body = {}  # it has become the plan's, and may be large
         work.relay = kind(
-            self._config, self._gateway, plan, request.record, request.id, answer, target
+            work.config, self._gateway, plan, request.record, request.id, answer, target
         )
         return work.relay
 
@@ -165,9 +166,12 @@ class Work:
     Units: `size` is that of the body as it was sent, in bytes.
     """
 
-    __slots__ = ("body", "message_id", "relay", "request", "size", "watch")
+    __slots__ = ("body", "config", "message_id", "relay", "request", "size", "watch")
 
-    def __init__(self, request: Request, body: dict[str, Any], size: int, watch: Watch) -> None:
+    def __init__(
+        self, request: Request, config: Config, body: dict[str, Any], size: int, watch: Watch
+    ) -> None:
+        self.config = config
         self.request, self.body, self.size, self.watch = request, body, size, watch
         self.message_id = new_message_id()
         self.relay: Relay | None = None  # once it is planned

@@ -121,7 +121,7 @@ class Relay:
 
         Raises: GatewayError — as run().
         """
-        async with self._gateway.dispatcher.exchange(self._plan) as exchange:
+        async with self._gateway.dispatcher.exchange(self._plan, self._config) as exchange:
             while True:
                 response = await self._open(exchange)
                 await self._target.start()

@@ -20,7 +20,7 @@ from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
 from kiroproxy._wire import Consumer
-from kiroproxy.config import Config
+from kiroproxy.config import Config, Source
 from kiroproxy.errors import ConnectionLost, InternalError, ProtocolViolation
 from kiroproxy.upstream import tls
 from kiroproxy.upstream.secure import Security
@@ -104,14 +104,10 @@ class ConnectionPool:
     Order: aclose() once, at the end; requests after it are refused.
     """
 
-    def __init__(self, config: Config, *, context: ssl.SSLContext | None = None) -> None:
-        self._context = context or tls.client_context(config.tls_backend)
+    def __init__(self, config: Source, *, context: ssl.SSLContext | None = None) -> None:
+        self._source = config
+        self._context = context or tls.client_context(config.current.tls_backend)
         self._security = Security(self._context)
-        self._connect_timeout_s = config.connect_timeout_s
-        self._pool_idle_s = config.pool_idle_s
-        self._limits = Limits(
-            config.first_byte_timeout_s, config.idle_timeout_s, config.total_timeout_s
-        )
         self._buffer = memoryview(bytearray(READ_BUFFER_BYTES))
         self._idle: dict[_Key, list[Connection]] = {}
         self._open: set[Connection] = set()
@@ -136,9 +132,11 @@ class ConnectionPool:
         body: bytes,
         *,
         proxy: ProxySettings | None = None,
+        config: Config | None = None,
     ) -> Response:
         """Send a request and return its answer as soon as the head is there.
 
+        Shape: its times are those of `config`, without one the present ones.
         Raises: ConnectFailed, ProxyFailed — no connection; ConnectionLost, UpstreamTimeout —
             no head. A status that is not 200 is an answer like any other.
         """
@@ -148,14 +146,16 @@ class ConnectionPool:
         key = _Key(target.scheme, target.host, target.port, proxy)
         head = _head(method, target, headers, len(body))
         idle = self._take(key)
+        config = config or self._source.current
+        limits = Limits(config.first_byte_timeout_s, config.idle_timeout_s, config.total_timeout_s)
         if idle is not None:
             try:
-                return await self._exchange(idle, head, body)
+                return await self._exchange(idle, head, body, limits)
             except ConnectionLost:
                 if idle.answered:
                     raise
                 # The peer's keep-alive ran out while we were writing: it saw no request.
-        return await self._exchange(await self._connect(key), head, body)
+        return await self._exchange(await self._connect(key, config), head, body, limits)
 
     async def aclose(self) -> None:
         """Abort every connection and wait until the sockets are closed."""
@@ -168,7 +168,7 @@ class ConnectionPool:
         if self._open:
             await self._all_closed.wait()
 
-    async def _connect(self, key: _Key) -> Connection:
+    async def _connect(self, key: _Key, config: Config) -> Connection:
         made: list[Connection] = []
 
         def make() -> Connection:
@@ -183,7 +183,7 @@ class ConnectionPool:
                 key.port,
                 self._security if key.scheme == "https" else None,
                 make,
-                self._connect_timeout_s,
+                config.connect_timeout_s,
                 proxy_context=self._context,
             )
         except BaseException:
@@ -194,14 +194,20 @@ class ConnectionPool:
                 self.lost(connection)
             raise
 
-    async def _exchange(self, connection: Connection, head: bytes, body: bytes) -> Response:
+    async def _exchange(
+        self, connection: Connection, head: bytes, body: bytes, limits: Limits
+    ) -> Response:
         try:
-            connection.send(head, body, self._limits)
+            connection.send(head, body, limits)
             await connection.head()
         except BaseException:  # cancellation above all: the answer has no reader any more
             connection.abort()
             raise
         return Response(connection, self._release)
+
+    @property
+    def _pool_idle_s(self) -> float:
+        return self._source.current.pool_idle_s
 
     def made(self, connection: Connection) -> None:
         self._open.add(connection)

@@ -27,7 +27,7 @@ import httpx
 import orjson
 
 from kiroproxy.accounts.credential import Credential, Proxy
-from kiroproxy.config import Config
+from kiroproxy.config import Config, Source
 from kiroproxy.errors import (
     ConnectFailed,
     ConnectionLost,
@@ -68,16 +68,20 @@ class ControlPlane:
 
     def __init__(
         self,
-        config: Config,
+        config: Source,
         *,
         ids: Callable[[], str] = lambda: str(uuid.uuid4()),
         max_clients: int = _MAX_CLIENTS,
     ) -> None:
-        self._config = config
+        self._source = config
         self._ids = ids
         self._max_clients = max_clients
         self._clients: OrderedDict[Proxy | None, _Client] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def _config(self) -> Config:
+        return self._source.current
 
     async def __aenter__(self) -> Self:
         return self

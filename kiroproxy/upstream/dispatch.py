@@ -27,7 +27,7 @@ from typing import Protocol, Self
 
 from kiroproxy.accounts.credential import Credential
 from kiroproxy.accounts.pool import Lease, Pool
-from kiroproxy.config import Config
+from kiroproxy.config import Config, Source
 from kiroproxy.errors import (
     GatewayError,
     PromptTooLong,
@@ -100,7 +100,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        config: Config,
+        config: Source,
         pool: Pool,
         refresher: TokenSource,
         connections: ConnectionPool,
@@ -111,7 +111,7 @@ class Dispatcher:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         ids: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
-        self.config = config
+        self.source = config
         self.pool = pool
         self.refresher = refresher
         self.connections = connections
@@ -122,10 +122,10 @@ class Dispatcher:
         self.ids = ids
         self.budget = RetryBudget(clock())
 
-    def exchange(self, plan: Plan) -> "Exchange":
-        """Begin the tries of one client request."""
+    def exchange(self, plan: Plan, config: Config | None = None) -> "Exchange":
+        """Begin the tries of one client request. Shape: `config` is the one it started with."""
         self.budget.deposit(self.clock())
-        return Exchange(self, plan)
+        return Exchange(self, plan, config or self.source.current)
 
 
 class Exchange:
@@ -135,8 +135,9 @@ class Exchange:
     if failed() said so.
     """
 
-    def __init__(self, dispatcher: Dispatcher, plan: Plan) -> None:
+    def __init__(self, dispatcher: Dispatcher, plan: Plan, config: Config) -> None:
         self._shared = dispatcher
+        self._config = config
         self._plan = plan
         self.credential: Credential | None = None  # of the latest try
         self._lease: Lease | None = None
@@ -233,14 +234,14 @@ class Exchange:
         invocation_id = self._invocation_ids.setdefault(credential.id, shared.ids())
         target = endpoint.generate(
             fresh,
-            shared.config,
+            self._config,
             invocation_id=invocation_id,
             attempt=self._tries_of[credential.id],
         )
         arn = fresh.profile_arn if fresh.auth_method != "api_key" else None
         body = self._plan.body(arn or None)
         response = await shared.connections.request(
-            target.method, target.url, target.headers, body, proxy=fresh.proxy
+            target.method, target.url, target.headers, body, proxy=fresh.proxy, config=self._config
         )
         self._try.status = response.status
         if _is_stream(response):

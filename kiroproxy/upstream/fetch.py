@@ -28,7 +28,7 @@ from urllib.parse import quote, urljoin
 import httpx
 
 from kiroproxy.accounts.proxy import parse_proxy
-from kiroproxy.config import Config
+from kiroproxy.config import Source
 from kiroproxy.upstream.tls import client_context
 
 MAX_REDIRECTS = 3
@@ -185,20 +185,20 @@ class Fetcher:
 
     def __init__(
         self,
-        config: Config,
+        config: Source,
         *,
         resolve: Resolve = resolve,
         is_allowed: Callable[[str], bool] = is_allowed,
         ports: frozenset[int] = frozenset({443}),
         context: ssl.SSLContext | None = None,
     ) -> None:
-        self._config = config
+        self._source = config
         self._resolve, self._is_allowed, self._ports = resolve, is_allowed, ports
         self._context = context
 
     async def get(self, url: str, limit_bytes: int) -> Fetched:
         """Download a file. Raises: Unfetchable — for every reason there can be."""
-        if parse_proxy(self._config.proxy_url) is not None:
+        if parse_proxy(self._source.current.proxy_url) is not None:
             raise Unfetchable(
                 "This gateway does not fetch URLs through its proxy; send the file as base64",
                 "proxyUrl is set",
@@ -224,10 +224,10 @@ class Fetcher:
         shown = f"[{address}]" if ":" in address else address
         host = place.host if place.port == 443 else f"{place.host}:{place.port}"
         async with httpx.AsyncClient(
-            verify=self._context or client_context(self._config.tls_backend),
+            verify=self._context or client_context(self._source.current.tls_backend),
             trust_env=False,
             follow_redirects=False,
-            timeout=httpx.Timeout(SILENCE_S, connect=self._config.connect_timeout_s),
+            timeout=httpx.Timeout(SILENCE_S, connect=self._source.current.connect_timeout_s),
         ) as http:
             request = http.build_request(
                 "GET",

@@ -32,7 +32,7 @@ from typing import Final
 from kiroproxy.accounts.credential import Credential
 from kiroproxy.accounts.expiry import rfc3339
 from kiroproxy.accounts.store import NotSaved, Store
-from kiroproxy.config import Config
+from kiroproxy.config import Source
 from kiroproxy.errors import ConfigError, CredentialDead, GatewayError, RefreshFailed
 from kiroproxy.upstream.control import ControlPlane
 from kiroproxy.upstream.login import Tokens, renew
@@ -66,7 +66,7 @@ class Refresher:
         self,
         store: Store,
         control: ControlPlane,
-        config: Config,
+        config: Source,
         *,
         on_renewed: Callable[[Credential], None] = lambda credential: None,
         now_ms: Callable[[], int] = wall_clock_ms,
@@ -75,7 +75,7 @@ class Refresher:
     ) -> None:
         self._store = store
         self._control = control
-        self._config = config
+        self._source = config
         self._on_renewed = on_renewed
         self._now_ms = now_ms
         self._jitter = jitter
@@ -239,7 +239,7 @@ class Refresher:
 
     async def _renew(self, old: Credential) -> Credential:
         asked_at_ms = self._now_ms()
-        tokens = await renew(old, self._control, self._config, self._ids(), asked_at_ms)
+        tokens = await renew(old, self._control, self._source.current, self._ids(), asked_at_ms)
         saved = await self._write_down(old, tokens)
         self._set_windows(old.id, tokens.expires_at_ms - asked_at_ms)
         log.info("credential %s: token renewed until %s", old.name, rfc3339(tokens.expires_at_ms))

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from support.gateway import Gateway
 
-from kiroproxy.simulator.script import Script, Silence, answer, refuse
+from kiroproxy.simulator.script import Hold, Script, Silence, answer, refuse
 from kiroproxy.simulator.server import Simulator
 from kiroproxy.simulator.tokens import TokenState
 
@@ -152,3 +152,24 @@ async def test_the_page_is_gone_after_the_end(two: Any) -> None:
         assert page in Path(f"/proc/{worker}/maps").read_text()
     assert await gateway.stop() == 0
     assert not Path(page).exists()
+
+
+async def test_an_edited_config_reaches_every_worker_and_no_running_stream(
+    sim: Simulator, two: Any
+) -> None:
+    gateway = await two()
+    sim.enqueue(answer("be", Hold(), "fore"))
+    async with gateway.client() as client:
+        running = asyncio.create_task(client.post("/v1/messages", json=HELLO))
+        await sim.wait_for(1)
+        path = gateway.folder / "config.json"
+        path.write_text(path.read_text().replace("sk-end-to-end", "sk-from-now-on"))
+        while gateway.log.count("settings taken over") < 2:
+            await asyncio.sleep(0.02)
+        sim.release()
+        assert (await running).json()["content"][0]["text"] == "before"
+    for worker in workers(gateway):
+        assert (await ask(gateway, worker)).status_code == 401
+    gateway.key = "sk-from-now-on"
+    for worker in workers(gateway):
+        assert (await ask(gateway, worker)).status_code == 200

@@ -161,7 +161,11 @@ async def run_gateway(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
         urls = UpstreamUrls(sim.url, sim.url, sim.url, sim.url)
         base: dict[str, Any] = {"system_version": "darwin#24.6.0", "pool_idle_s": 5.0}
         config = Config(
-            api_key=KEY, credentials_path=credentials, upstream=urls, **(base | settings)
+            api_key=KEY,
+            path=tmp_path / "config.json",
+            credentials_path=credentials,
+            upstream=urls,
+            **(base | settings),
         )
         app = create(config)
         options = {"lifespan": "on", **(uvicorn_options or {})}

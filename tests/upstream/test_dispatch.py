@@ -301,8 +301,8 @@ async def test_lack_of_capacity_goes_round_even_between_priorities(kiro):
 
 async def test_refused_connection_is_tried_three_times(kiro):
     k = await kiro([OK])
-    with_nobody = replace(k.dispatcher.config, upstream=UpstreamUrls(api_url="http://127.0.0.1:1"))
-    k.dispatcher.config = with_nobody
+    with_nobody = replace(k.dispatcher.source, upstream=UpstreamUrls(api_url="http://127.0.0.1:1"))
+    k.dispatcher.source = with_nobody
     await k.fails(ConnectFailed)
     assert len(k.waits) == 2
 
