@@ -22,6 +22,7 @@ MODULES = (
     "_channel",
     "_ring",
     "_roster",
+    "_meter",
 )
 DEBUG = bool(os.environ.get("KIROPROXY_DEBUG"))
 

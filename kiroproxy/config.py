@@ -103,6 +103,9 @@ class Config:
     drain_timeout_s: float = 600.0
     receive_timeout_s: float = 60.0
     max_body_bytes: int = 32 * 1024 * 1024  # Anthropic's own limit
+    records_path: str = "kiroproxy.db"  # beside config.json; "" = nothing is recorded
+    records_days: int = 30
+    records_rows: int = 200_000  # about 100 MB
     allow_url_fetch: bool = False  # a client's URL makes this machine connect somewhere
     upstream: UpstreamUrls = field(default_factory=UpstreamUrls)
     path: Path = Path("config.json")
@@ -117,6 +120,11 @@ class Config:
     def current(self) -> "Config":
         """Be the source of a configuration that never changes."""
         return self
+
+    @property
+    def records_file(self) -> Path | None:
+        """Where requests, usage and client keys are kept; None = nowhere."""
+        return self.path.parent / self.records_path if self.records_path else None
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -238,8 +246,9 @@ SETTINGS: tuple[Setting, ...] = (
         "adminApiKey",
         "admin_api_key",
         values.printable,
-        "key of the admin API, which this version does not have yet",
+        "key of the admin API and the web page; empty: both are off",
         "server",
+        live=False,
         secret=True,
     ),
     Setting("region", "region", values.region, "AWS region", "network"),
@@ -444,6 +453,31 @@ SETTINGS: tuple[Setting, ...] = (
         "largest request body",
         "limits",
         unit="bytes",
+    ),
+    Setting(
+        "recordsPath",
+        "records_path",
+        values.text,
+        "SQLite file of request log, usage and client keys, beside config.json; empty: none",
+        "logging",
+        live=False,
+    ),
+    Setting(
+        "recordsDays",
+        "records_days",
+        values.whole(1, 3650),
+        "days requests stay in the log",
+        "logging",
+        "d",
+        live=False,
+    ),
+    Setting(
+        "recordsRows",
+        "records_rows",
+        values.whole(1000, 10**8),
+        "requests in the log at most",
+        "logging",
+        live=False,
     ),
     Setting(
         "allowUrlFetch",

@@ -26,7 +26,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from kiroproxy import logs
-from kiroproxy.accounts.page import SharedPage, sweep
+from kiroproxy.accounts.page import SharedPage
 from kiroproxy.config import Config
 from kiroproxy.errors import ConfigError
 from kiroproxy.server.app import App, create
@@ -82,7 +82,7 @@ class Supervisor(Multiprocess):
     def keep_subprocess_alive(self) -> None:
         """Replace a worker that died, then take back what it held."""
         super().keep_subprocess_alive()
-        for pid in sweep(self._page.ring):
+        for pid in self._page.sweep():
             _log.warning(
                 "a worker died; its leases were taken back", extra={"fields": {"pid": pid}}
             )

@@ -1,4 +1,4 @@
-"""The memory in which the workers of one gateway share their credentials' live state.
+"""The memory in which the workers of one gateway share their live state.
 
 Rules of this file: only the supervisor creates and removes a page; a worker opens it by name.
 Nothing in a page outlives the run: it is made anew at every start.
@@ -9,7 +9,8 @@ supervisor holds an flock on it for as long as it lives. A page that nobody hold
 supervisor that was killed, and the next start removes it. Not multiprocessing.shared_memory:
 its resource tracker removes a page as soon as any one worker ends. Not a memfd: it has a name
 under /proc only, so not on macOS and not where a process may not be looked into.
-One process alone uses the same code on memory of its own.
+One process alone uses the same code on memory of its own. The page holds two parts: the ring of
+the credentials, and behind it the meter of the client keys.
 
 Source: shm_overview(7), flock(2).
 """
@@ -22,10 +23,13 @@ import stat
 import tempfile
 from pathlib import Path
 
+from kiroproxy import _meter
+from kiroproxy._meter import Meter
 from kiroproxy._ring import Ring, page_size
 
 # A slot is never given up, so this bounds the ids that ever were in the file during one run.
 CAPACITY = 16_384
+KEYS = 4096  # client keys that ever were in use during one run
 _PREFIX = f"kiroproxy-{os.getuid()}-"
 
 
@@ -59,6 +63,35 @@ def sweep(ring: Ring) -> list[int]:
     return ring.sweep(_is_alive, os.getpid())
 
 
+def private_meter() -> Meter:
+    """Return a meter of this process alone."""
+    rows = rows_for(1)
+    meter = Meter(mmap.mmap(-1, _meter.page_size(KEYS, rows)), KEYS, rows)
+    meter.claim(os.getpid())
+    return meter
+
+
+def open_meter(path: str, workers: int) -> Meter:
+    """Open the meter of a page by name and take a row in it. Raises: OSError, ValueError."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        meter = Meter(_meter_memory(fd, rows_for(workers)))
+    finally:
+        os.close(fd)
+    meter.claim(os.getpid())
+    return meter
+
+
+def _meter_at(rows: int) -> int:
+    """Return where the meter begins: a mapping starts at a whole page of memory."""
+    step = mmap.ALLOCATIONGRANULARITY
+    return -(-page_size(CAPACITY, rows) // step) * step
+
+
+def _meter_memory(fd: int, rows: int) -> mmap.mmap:
+    return mmap.mmap(fd, _meter.page_size(KEYS, rows), offset=_meter_at(rows))
+
+
 class SharedPage:
     """The supervisor's hold on a page. Order: `close()` at the end. Raises: OSError."""
 
@@ -67,12 +100,18 @@ class SharedPage:
         remove_orphans(folder)
         self._fd, self.path = _create(folder)
         rows = rows_for(workers)
-        size = page_size(CAPACITY, rows)
+        size = _meter_at(rows) + _meter.page_size(KEYS, rows)
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self._fd, 0, size)  # full memory is said now, not by SIGBUS later
         else:
             os.truncate(self._fd, size)
-        self.ring = Ring(mmap.mmap(self._fd, size), CAPACITY, rows)
+        self.ring = Ring(mmap.mmap(self._fd, page_size(CAPACITY, rows)), CAPACITY, rows)
+        self.meter = Meter(_meter_memory(self._fd, rows), KEYS, rows)
+
+    def sweep(self) -> list[int]:
+        """Take back what dead workers held. Returns their pids."""
+        self.meter.sweep(_is_alive)
+        return sweep(self.ring)
 
     def close(self) -> None:
         """Remove the name; workers that still run keep the memory."""

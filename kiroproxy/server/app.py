@@ -13,7 +13,7 @@ import hmac
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from kiroproxy.config import Config
 from kiroproxy.errors import (
@@ -22,11 +22,11 @@ from kiroproxy.errors import (
     KiroproxyError,
     MethodNotAllowed,
     NotFound,
-    Unauthorized,
 )
 from kiroproxy.logs import REQUEST_ID
 from kiroproxy.server.gateway import Gateway
 from kiroproxy.server.info import Info
+from kiroproxy.server.ledger import Ledger
 from kiroproxy.server.messages import Messages
 from kiroproxy.server.reply import send_empty, send_error, send_json
 from kiroproxy.server.request import ClientGone, Message, Receive, Request, Scope, Send
@@ -45,11 +45,31 @@ FAREWELL_S = 2.0
 
 
 class Route(NamedTuple):
-    """Who answers, and whether a key is asked for and the request is worth a log line."""
+    """Who answers; whether a key is asked for, the request is worth a log line, and counts."""
 
     handler: Handler
     guarded: bool = True
     logged: bool = True
+    metered: bool = False  # against a client key's limits, and in the request log
+
+
+class Mount(Protocol):
+    """Something else that answers under some paths, with its own checks and its own errors."""
+
+    def owns(self, path: str) -> bool:
+        """Say whether a path, without slashes around it, is its own."""
+
+    async def start(self) -> None:
+        """Begin. Order: after the gateway's own start."""
+
+    async def serve(self, request: Request, send: Send) -> None:
+        """Answer one request."""
+
+    async def aclose(self) -> None:
+        """End. Order: before the gateway's own end."""
+
+
+MakeMount = Callable[[Config, Gateway, Ledger], Mount]
 
 
 class KeyCheck:
@@ -79,9 +99,11 @@ class KeyCheck:
 class App:
     """One worker's application. Order: the lifespan start before the first request."""
 
-    def __init__(self, config: Config, gateway: Gateway) -> None:
+    def __init__(
+        self, config: Config, gateway: Gateway, ledger: Ledger, mount: Mount | None = None
+    ) -> None:
         self._keys = KeyCheck(config.api_key)
-        self._gateway = gateway
+        self._gateway, self._ledger, self._mount = gateway, ledger, mount
         self._info = Info(gateway)
         self._messages = Messages(gateway)
         self._running: set[asyncio.Task[None]] = set()
@@ -93,7 +115,7 @@ class App:
         health = Route(info.health, guarded=False, logged=False)
         probe = Route(_nothing, guarded=False, logged=False)
         return {
-            "messages": {"POST": Route(self._messages.create)},
+            "messages": {"POST": Route(self._messages.create, metered=True)},
             "messages/count_tokens": {"POST": Route(info.count_tokens)},
             "models": {"GET": Route(info.models)},
             "models/{id}": {"GET": Route(self._model)},
@@ -125,12 +147,12 @@ class App:
         assert task is not None, "an ASGI application runs in a task"
         self._running.add(task)
         answer = _Answer(send)
-        logged = True
+        logged, metered = True, False
         try:
             route = self._route(request)
-            logged = route.logged
+            logged, metered = route.logged, route.metered
             if route.guarded and not self._keys.admits(request):
-                raise Unauthorized("invalid x-api-key")
+                self._ledger.admit(request, metered)
             await route.handler(request, answer.send)
         except GatewayError as error:
             request.record.note(error)
@@ -148,6 +170,8 @@ class App:
             await send_error(answer.send, request, InternalError("Internal server error"))
         finally:
             self._running.discard(task)
+            if metered:
+                self._ledger.finish(request, answer.status)
             if logged or request.record.error:
                 _log_line(request, answer.status)
             REQUEST_ID.reset(token)
@@ -155,6 +179,8 @@ class App:
     def _route(self, request: Request) -> Route:
         """Find the handler. Raises: NotFound, MethodNotAllowed."""
         path = normal_path(request.path)
+        if self._mount is not None and self._mount.owns(path):
+            return Route(self._mount.serve, guarded=False)
         methods = self._routes.get(path)
         if methods is None and path.startswith("models/"):
             methods = self._routes["models/{id}"]
@@ -182,6 +208,9 @@ class App:
         await receive()
         try:
             await self._gateway.start()
+            await self._ledger.start()
+            if self._mount is not None:
+                await self._mount.start()
         except (KiroproxyError, OSError) as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
@@ -189,8 +218,11 @@ class App:
         await receive()
         if self._running:
             await asyncio.wait(self._running, timeout=FAREWELL_S)
+        if self._mount is not None:
+            await self._mount.aclose()
         self._messages.close()
         await self._info.aclose()
+        await self._ledger.aclose()
         await self._gateway.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -210,12 +242,14 @@ class _Answer:
         await self._send(message)
 
 
-def create(config: Config, page: str = "") -> App:
+def create(config: Config, page: str = "", mounted: MakeMount | None = None) -> App:
     """Build the application of one worker; nothing is opened before the lifespan start.
 
     Shape: `page` names the memory that several workers share, "" = there is one worker.
     """
-    return App(config, Gateway(config, page))
+    gateway, ledger = Gateway(config, page), Ledger(config, page)
+    mount = mounted(config, gateway, ledger) if mounted else None
+    return App(config, gateway, ledger, mount)
 
 
 def normal_path(path: str) -> str:

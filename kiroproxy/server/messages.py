@@ -80,7 +80,11 @@ class Messages:
             plan = await self._translated(work)
         if not plan.stream and not work.config.extract_thinking:
             plan = replace(plan, split_tags=False)
-        work.request.record.input_tokens = plan.input_tokens
+        request = work.request
+        if request.grant is not None:
+            request.grant.check_model(plan.requested_model, plan.model.id)
+        request.record.kiro_model = plan.model.id
+        request.record.input_tokens = plan.input_tokens
         return plan
 
     async def _translated(self, work: "Work") -> Plan:

@@ -12,6 +12,7 @@ per try limits the time to the first content and is switched off by it.
 """
 
 import asyncio
+import time
 from typing import Protocol
 
 from kiroproxy._pump import Outlet, Pump
@@ -95,9 +96,9 @@ class Relay:
         Raises: GatewayError — tries are used up, or the answer broke after content.
         """
         total_s = self._config.total_timeout_s
-        if not total_s:
-            return await self._work()
         try:
+            if not total_s:
+                return await self._work()
             async with asyncio.timeout(total_s) as limit:
                 return await self._work()
         except TimeoutError:
@@ -106,6 +107,9 @@ class Relay:
             raise UpstreamTimeout(
                 f"Kiro took longer than {total_s:g} seconds", setting="totalTimeout"
             ) from None
+        except BaseException:
+            self._note_usage()  # what came before the end was asked for, and is paid for
+            raise
 
     def aborted(self, error: GatewayError) -> bytes:
         """Note the error and return what is complete followed by the error event."""
@@ -122,11 +126,14 @@ class Relay:
         Raises: GatewayError — as run().
         """
         async with self._gateway.dispatcher.exchange(self._plan, self._config) as exchange:
+            exchange.attempts = self._record.attempts
             while True:
                 response = await self._open(exchange)
                 await self._target.start()
-                fault = await self._pass_on(response)
-                self._record.charge(self._answer.credits)
+                try:
+                    fault = await self._pass_on(response)
+                finally:  # an answer that nobody waits for any more is charged as well
+                    self._record.charge(self._answer.credits)
                 if fault is None:
                     exchange.succeeded()
                     return
@@ -164,7 +171,7 @@ class Relay:
         if outlet is None:
             await self._copy(response, limit)
         else:
-            pump = Pump(answer.translator, outlet, lambda: limit.reschedule(None))
+            pump = Pump(answer.translator, outlet, lambda: self._begun(limit))
             try:
                 await response.pour(pump)
             finally:
@@ -180,17 +187,29 @@ class Relay:
         while data := await response.chunk():
             events = answer.feed(data)
             if waiting and answer.has_content:
-                limit.reschedule(None)
+                self._begun(limit)
                 waiting = False
             if events:
                 await target.write(events)
             if answer.failure is not None or answer.finished_early:
                 return
 
+    def _begun(self, limit: asyncio.Timeout) -> None:
+        """The first content came: its time limit is kept."""
+        limit.reschedule(None)
+        self._record.first_token_s = time.monotonic()
+
     def _last_events(self) -> bytes:
         answer, record = self._answer, self._record
-        usage = answer.usage()
-        record.input_tokens = usage["input_tokens"]
-        record.output_tokens = usage["output_tokens"]
+        self._note_usage()
         record.stop_reason = answer.stop_reason
+        record.cut = answer.stop_reason == "max_tokens" and not answer.finished_early
         return self._held + answer.finish()
+
+    def _note_usage(self) -> None:
+        answer, record = self._answer, self._record
+        if answer.has_content or answer.stop_reason:
+            usage = answer.usage()
+            record.input_tokens = usage["input_tokens"]
+            record.output_tokens = usage["output_tokens"]
+            record.cache_read_tokens = usage["cache_read_input_tokens"]

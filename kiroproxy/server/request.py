@@ -11,8 +11,8 @@ import os
 import time
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from kiroproxy._pump import Outlet
 from kiroproxy.errors import (
@@ -22,6 +22,10 @@ from kiroproxy.errors import (
     RequestTimeout,
     UnsupportedMedia,
 )
+
+if TYPE_CHECKING:
+    from kiroproxy.server.ledger import Grant
+    from kiroproxy.upstream.dispatch import Attempt
 
 # Our protocol's own extension of the ASGI scope; on other servers it is not there.
 OUTLET = "kiroproxy.outlet"
@@ -44,9 +48,10 @@ class ClientGone(Exception):
 
 @dataclass(slots=True)
 class Record:
-    """What the one log line of a request tells.
+    """What the log line of a request tells, and its row in the records.
 
-    Units: tokens; tries as counted by Kiro calls; what all of them cost, in Kiro's credits.
+    Units: tokens; tries as counted by Kiro calls; what all of them cost, in Kiro's credits;
+    s of the monotonic clock.
     """
 
     model: str = ""
@@ -59,6 +64,14 @@ class Record:
     stop_reason: str = ""
     error: str = ""
     detail: str = ""  # upstream text: for this log line only
+    error_message: str = ""  # what the client was told
+    kiro_model: str = ""
+    key_id: int | None = None  # None = config's apiKey
+    cache_read_tokens: int = 0
+    first_token_s: float = 0.0  # 0 = no content came
+    cut: bool = False  # Kiro ended the answer short of its end
+    request_bytes: int = 0
+    attempts: "list[Attempt]" = field(default_factory=list)
 
     def charge(self, credits: float) -> None:
         """Add what one call cost; Kiro counts in hundredths, not in binary fractions."""
@@ -67,15 +80,29 @@ class Record:
     def note(self, error: GatewayError) -> None:
         """Keep why the request failed."""
         self.error = type(error).__name__
+        self.error_message = error.message
         self.detail = error.detail or self.detail
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether Kiro's model was at work: else `input_tokens` is an estimate nobody pays for."""
+        return bool(self.first_token_s or self.stop_reason)
+
+    def outcome(self, status: int) -> str:
+        """Return how the request ended: ok, error, cancelled or truncated."""
+        if self.error in ("client_closed", "cancelled"):
+            return "cancelled"
+        if status >= 400 or not status or (self.error and not self.error.startswith("search:")):
+            return "error"
+        return "truncated" if self.cut else "ok"
 
 
 class Request:
     """A parsed request head and the way to its body."""
 
     __slots__ = (
-        *("_receive", "headers", "id", "method", "outlet", "path", "query", "record"),
-        "started_s",
+        *("_receive", "client", "grant", "headers", "id", "method", "outlet", "path", "query"),
+        *("record", "started_s"),
     )
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
@@ -88,6 +115,8 @@ class Request:
             known = self.headers.get(name)
             self.headers[name] = value if known is None else known + b", " + value
         self.outlet: Outlet | None = scope.get("extensions", {}).get(OUTLET)
+        self.client: tuple[str, int] | None = scope.get("client")
+        self.grant: Grant | None = None  # a client key's; None = config's apiKey, or no key
         self.record = Record()
         self.started_s = time.monotonic()
         self._receive = receive
@@ -116,6 +145,7 @@ class Request:
             raise RequestTimeout(
                 f"The request body did not arrive within {timeout_s:g} seconds"
             ) from None
+        self.record.request_bytes = len(raw)
         if window_bits is None:
             return raw
         # zlib lets other threads run; 32 MB of it would stop every stream of this process.

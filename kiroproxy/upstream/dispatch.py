@@ -83,13 +83,25 @@ class TokenSource(Protocol):
 
 
 @dataclass(slots=True)
-class _Try:
-    """One request that was sent, until its outcome is known."""
+class Attempt:
+    """One request that was sent, and how it ended."""
 
     credential_id: int
+    endpoint: str
     number: int  # within the request, from 1
     started_ms: int
     status: int = 0  # 0 = no answer
+    ended_ms: int = 0  # 0 = it has not
+    error: UpstreamError | None = None
+
+    def told(self) -> tuple[int, str, int, int, int, str, str]:
+        """Return it as the request log has it; Kiro's own words are not among it."""
+        error = self.error
+        return (
+            *(self.credential_id, self.endpoint, self.started_ms, self.status),
+            max(self.ended_ms - self.started_ms, 0),
+            *(("", "") if error is None else (type(error).__name__, error.message)),
+        )
 
 
 class Dispatcher:
@@ -141,7 +153,8 @@ class Exchange:
         self._plan = plan
         self.credential: Credential | None = None  # of the latest try
         self._lease: Lease | None = None
-        self._try: _Try | None = None
+        self.attempts: list[Attempt] = []
+        self._try: Attempt | None = None
         self._response: Response | None = None
         self._tries = 0
         self._tries_of: Counter[int] = Counter()
@@ -226,7 +239,8 @@ class Exchange:
         credential = self._lease.credential
         self._tries += 1
         self._tries_of[credential.id] += 1
-        self._try = _Try(credential.id, self._tries, shared.clock())
+        self._try = Attempt(credential.id, credential.endpoint, self._tries, shared.clock())
+        self.attempts.append(self._try)
         self.credential = credential
         fresh = shared.profiles.applied(await shared.refresher.fresh(credential))
         self.credential = fresh
@@ -368,6 +382,7 @@ class Exchange:
         attempt, self._try = self._try, None
         if attempt is None:
             return
+        attempt.ended_ms, attempt.error = self._shared.clock(), error
         level = logging.WARNING
         if error is None:  # a first try that went well has nothing to add to the request's own line
             level = logging.INFO if attempt.number > 1 else logging.DEBUG
@@ -378,7 +393,7 @@ class Exchange:
             "try": attempt.number,
             "status": attempt.status,
             "outcome": outcome,
-            "ms": self._shared.clock() - attempt.started_ms,
+            "ms": attempt.ended_ms - attempt.started_ms,
         }
         if error is not None:
             fields["error"] = type(error).__name__
