@@ -17,6 +17,7 @@ MODULES = (
     "_stops",
     "_limits",
     "_sse",
+    "_head",
     "_wire",
     "_pump",
     "_channel",

@@ -51,7 +51,7 @@ cdef class Wire:
     cdef public object _transport    # None before connection_made and after connection_lost
     cdef public int phase            # a Phase
     # For one answer
-    cdef object _parser              # httptools' parser while in the head, else None
+    cdef object _parser              # httptools' parser while in an unusual head, else None
     cdef readonly int status         # 0 until the head is complete
     cdef readonly dict headers
     cdef readonly bint answered      # at least one byte of it came
@@ -75,6 +75,7 @@ cdef class Wire:
     # Pause or resume the socket, as who takes the body asks.
     cdef int _take_all(self, const uint8_t *data, const uint8_t *end) except -1
     cdef const uint8_t *_take_head(self, const uint8_t *data, const uint8_t *end) except NULL
+    cdef Py_ssize_t _take_ordinary_head(self, const uint8_t *data, Py_ssize_t size) except -1
     cdef const uint8_t *_take_body(self, const uint8_t *data, const uint8_t *end) except NULL
     cdef const uint8_t *_take_coding(self, const uint8_t *data, const uint8_t *end) except NULL
     cdef int _take_size(self, uint8_t byte) except -1

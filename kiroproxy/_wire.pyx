@@ -5,9 +5,9 @@ through the methods under "told to the subclass". It knows nothing of what a bod
 end is reported only when the body's own framing says so. Nothing grows with an answer's age.
 
 Theory of operation. The event loop reads into a buffer that all wires of a loop share; nothing
-else may read into it before `buffer_updated` returns. The head goes to httptools up to its last
-byte and not further; its body is measured here, by length, by chunks, or by the connection's
-end. A body goes to an attached `Consumer` while it still lies in the read buffer; without one
+else may read into it before `buffer_updated` returns. An ordinary head that lies whole in the
+buffer is read here (`_head`); any other goes to httptools, up to its last byte and not further.
+The body is measured here, by length, by chunks, or by the connection's end. A body goes to an attached `Consumer` while it still lies in the read buffer; without one
 it waits in a queue, which pauses the socket when it is long.
 
     IDLE → HEAD → BODY → DONE → IDLE        any of them → CLOSED
@@ -18,6 +18,8 @@ Source: RFC 9112 §6 and §7.1.
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t
+
+from kiroproxy._head cimport read_fields, read_status
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -65,7 +67,7 @@ cdef class Wire:
 
     def begin(self) -> None:
         """Expect an answer."""
-        self._parser = HttpResponseParser(self)
+        self._parser = None
         self.status = 0
         self.headers = {}
         self.answered = self.keep_alive = self.paused = False
@@ -141,15 +143,17 @@ cdef class Wire:
     cdef int take(self, const uint8_t *data, Py_ssize_t size) except -1:
         """Take one read apart. The bytes are borrowed until it returns."""
         cdef Py_ssize_t queued = self.queued_bytes
+        cdef Consumer consumer
         try:
             if self.phase != HEAD and self.phase != BODY:
                 raise Malformed("bytes that nobody asked for")
             self.answered = True
             self.quiet_since = self._clock()
             self._take_all(data, data + size)
-            if self._consumer is not None:
-                self._consumer.flush(self.quiet_since)
-                if self._consumer.is_done:
+            consumer = self._consumer
+            if consumer is not None:
+                consumer.flush(self.quiet_since)  # may detach it
+                if consumer.is_done:
                     self.arrived()
             elif self.queued_bytes != queued:
                 self.arrived()
@@ -192,6 +196,12 @@ cdef class Wire:
         """Feed the parser up to a blank line: it must not see the body."""
         cdef const uint8_t *stop = data
         cdef const char *blank = PyBytes_AS_STRING(BLANK_LINE)
+        cdef Py_ssize_t size
+        if self._parser is None:
+            size = self._take_ordinary_head(data, end - data)
+            if size:
+                return data + size
+            self._parser = HttpResponseParser(self)
         while stop < end and self._ends < 4:
             if stop[0] == <uint8_t>blank[self._ends]:
                 self._ends += 1
@@ -213,6 +223,22 @@ cdef class Wire:
         if self._ends == 4:
             self._ends = 0
         return stop
+
+    cdef Py_ssize_t _take_ordinary_head(self, const uint8_t *data, Py_ssize_t size) except -1:
+        """Read a whole head of the form every server sends. Returns its length, 0 = it is not."""
+        cdef int status
+        cdef Py_ssize_t line = read_status(data, size, &status), length
+        cdef dict headers
+        if line == 0 or status < 200 or status == 204 or status == 304:
+            return 0
+        headers = {}
+        length = read_fields(data + line, size - line, headers)
+        if length == 0 or line + length > HEAD_LIMIT:
+            return 0
+        self.headers, self.status, self.keep_alive = headers, status, True
+        self._head_bytes = line + length
+        self._begin_body()
+        return line + length
 
     cdef int _begin_body(self) except -1:
         """Decide how the body is measured; httptools refused heads that say two things."""

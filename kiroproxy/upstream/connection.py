@@ -35,6 +35,8 @@ class Response:
     Order: close() exactly when done with it; more often does no harm.
     """
 
+    __slots__ = ("_connection", "_release", "headers", "status")
+
     def __init__(self, connection: Connection, release: Callable[[Connection], None]) -> None:
         self.status = connection.status
         self.headers = connection.headers
@@ -81,6 +83,12 @@ class Response:
             pieces.append(piece)
         return b"".join(pieces)
 
+    @property
+    def connection(self) -> Connection:
+        """What it arrives on. Order: before close()."""
+        assert self._connection is not None, "open"
+        return self._connection
+
     def close(self) -> None:
         """Keep the connection if the body was read to its end, abort it otherwise."""
         connection, self._connection = self._connection, None
@@ -88,13 +96,75 @@ class Response:
             self._release(connection)
 
 
-class _Key(NamedTuple):
+class Key(NamedTuple):
     """What two requests must share in order to share a connection."""
 
     scheme: str
     host: str
     port: int
     proxy: ProxySettings | None
+
+
+class Form:
+    """A request head that is sent again and again with another id and another body's length.
+
+    Shape: `gap` is the text, once in one header's value, that each request replaces.
+    Raises: InternalError — the URL is no http or https URL; a value would break out of its line.
+    """
+
+    __slots__ = ("_after", "_before", "key")
+
+    def __init__(
+        self,
+        method: str,
+        url: str,
+        headers: list[tuple[bytes, bytes]],
+        gap: bytes,
+        proxy: ProxySettings | None,
+    ) -> None:
+        target = _split(url)
+        self.key = _key(target, proxy)
+        self._before, self._after = _lines(method, target, headers).split(gap)
+
+    def head(self, filling: bytes, length: int) -> bytes:
+        """Return the head of one request. `filling` is ours: an id, nothing a client wrote."""
+        return b"%b%b%b\r\ncontent-length: %d\r\n\r\n" % (
+            self._before,
+            filling,
+            self._after,
+            length,
+        )
+
+
+class Call:
+    """A request on its way to an answer's head, by one connection or the next."""
+
+    __slots__ = ("body", "config", "connection", "head", "key")
+
+    def __init__(self, key: Key, head: bytes, body: bytes, config: Config) -> None:
+        self.key, self.head, self.body = key, head, body
+        self.config = config  # whose times count
+        self.connection: Connection | None = None  # the idle one it was written to
+
+    @classmethod
+    def of(
+        cls,
+        method: str,
+        url: str,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        proxy: ProxySettings | None,
+        config: Config,
+    ) -> "Call":
+        """Put one together. Raises: InternalError — as Form."""
+        target = _split(url)
+        head = _head(method, target, headers, len(body))
+        return cls(_key(target, proxy), head, body, config)
+
+    def abort(self) -> None:
+        """Give up; nobody waits for the answer."""
+        if self.connection is not None:
+            self.connection.abort()
 
 
 class ConnectionPool:
@@ -108,8 +178,9 @@ class ConnectionPool:
         self._source = config
         self._context = context or tls.client_context(config.current.tls_backend)
         self._security = Security(self._context)
+        self._limits: tuple[Config | None, Limits] = None, Limits(0, 0, 0)  # of the latest config
         self._buffer = memoryview(bytearray(READ_BUFFER_BYTES))
-        self._idle: dict[_Key, list[Connection]] = {}
+        self._idle: dict[Key, list[Connection]] = {}
         self._open: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._all_closed: asyncio.Event | None = None
@@ -140,22 +211,46 @@ class ConnectionPool:
         Raises: ConnectFailed, ProxyFailed — no connection; ConnectionLost, UpstreamTimeout —
             no head. A status that is not 200 is an answer like any other.
         """
+        call = Call.of(method, url, headers, body, proxy, config or self._source.current)
+        self.launch(call)
+        return await self.answer(call)
+
+    def has_idle(self, key: Key) -> bool:
+        """Whether launch() would find a connection."""
+        return bool(self._idle.get(key))
+
+    def launch(self, call: Call) -> bool:
+        """Write a request to an idle connection, if there is one. Order: answer() afterwards."""
         if self._all_closed is not None:
             raise InternalError("the gateway is shutting down")
-        target = _split(url)
-        key = _Key(target.scheme, target.host, target.port, proxy)
-        head = _head(method, target, headers, len(body))
-        idle = self._take(key)
-        config = config or self._source.current
-        limits = Limits(config.first_byte_timeout_s, config.idle_timeout_s, config.total_timeout_s)
+        stack = self._idle.get(call.key)
+        if not stack:
+            return False
+        call.connection = stack.pop()
+        call.connection.send(call.head, call.body, self._limits_of(call.config))
+        return True
+
+    def landed(self, call: Call) -> Response:
+        """Return the answer to a launched request whose head is there."""
+        assert call.connection is not None, "launched"
+        return Response(call.connection, self._release)
+
+    async def answer(self, call: Call) -> Response:
+        """Wait for a request's answer; connects where it was not launched, or in vain.
+
+        Raises: as request().
+        """
+        idle = call.connection
         if idle is not None:
             try:
-                return await self._exchange(idle, head, body, limits)
+                return await self._head_of(idle)
             except ConnectionLost:
                 if idle.answered:
                     raise
                 # The peer's keep-alive ran out while we were writing: it saw no request.
-        return await self._exchange(await self._connect(key, config), head, body, limits)
+        call.connection = await self._connect(call.key, call.config)
+        call.connection.send(call.head, call.body, self._limits_of(call.config))
+        return await self._head_of(call.connection)
 
     async def aclose(self) -> None:
         """Abort every connection and wait until the sockets are closed."""
@@ -168,7 +263,7 @@ class ConnectionPool:
         if self._open:
             await self._all_closed.wait()
 
-    async def _connect(self, key: _Key, config: Config) -> Connection:
+    async def _connect(self, key: Key, config: Config) -> Connection:
         made: list[Connection] = []
 
         def make() -> Connection:
@@ -194,11 +289,16 @@ class ConnectionPool:
                 self.lost(connection)
             raise
 
-    async def _exchange(
-        self, connection: Connection, head: bytes, body: bytes, limits: Limits
-    ) -> Response:
+    def _limits_of(self, config: Config) -> Limits:
+        if self._limits[0] is not config:
+            found = Limits(
+                config.first_byte_timeout_s, config.idle_timeout_s, config.total_timeout_s
+            )
+            self._limits = config, found
+        return self._limits[1]
+
+    async def _head_of(self, connection: Connection) -> Response:
         try:
-            connection.send(head, body, limits)
             await connection.head()
         except BaseException:  # cancellation above all: the answer has no reader any more
             connection.abort()
@@ -216,22 +316,18 @@ class ConnectionPool:
 
     def lost(self, connection: Connection) -> None:
         self._open.discard(connection)
-        stack = self._idle.get(cast("_Key", connection.key), [])
+        stack = self._idle.get(cast("Key", connection.key), [])
         if connection in stack:
             stack.remove(connection)
         if self._all_closed is not None and not self._open:
             self._all_closed.set()
-
-    def _take(self, key: _Key) -> Connection | None:
-        stack = self._idle.get(key)
-        return stack.pop() if stack else None
 
     def _release(self, connection: Connection) -> None:
         if not connection.is_reusable or not self._pool_idle_s or self._all_closed is not None:
             connection.abort()
             return
         connection.rest()
-        self._idle.setdefault(cast("_Key", connection.key), []).append(connection)
+        self._idle.setdefault(cast("Key", connection.key), []).append(connection)
         if self._sweeper is None:
             self._sweep_at(connection.idle_since + self._pool_idle_s)
 
@@ -277,6 +373,10 @@ def _split(url: str) -> _Target:
     return _Target(parts.scheme, host, port, authority.encode(), path.encode("ascii"))
 
 
+def _key(target: _Target, proxy: ProxySettings | None) -> Key:
+    return Key(target.scheme, target.host, target.port, proxy)
+
+
 def _head(
     method: str,
     target: _Target,
@@ -284,11 +384,17 @@ def _head(
     length: int,
 ) -> bytes:
     """Build a request head. Raises: InternalError — a value would break out of its line."""
+    head = _lines(method, target, headers)
+    if length or method not in ("GET", "HEAD", "DELETE"):
+        head += b"\r\ncontent-length: %d" % length
+    return head + b"\r\n\r\n"
+
+
+def _lines(method: str, target: _Target, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Return a head without its length and end. Raises: as _head."""
     lines = [b"%s %s HTTP/1.1" % (method.encode(), target.path), b"host: " + target.authority]
     lines += [b"%s: %s" % pair for pair in headers]
-    if length or method not in ("GET", "HEAD", "DELETE"):
-        lines.append(b"content-length: %d" % length)
     head = b"\r\n".join(lines)
     if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1 or b"\0" in head:
         raise InternalError("a header for Kiro holds a line break")
-    return head + b"\r\n\r\n"
+    return head

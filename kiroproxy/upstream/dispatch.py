@@ -19,7 +19,7 @@ import logging
 import random
 import time
 import uuid
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -41,7 +41,7 @@ from kiroproxy.errors import (
 )
 from kiroproxy.upstream import endpoint, faults, verdict
 from kiroproxy.upstream.budget import RetryBudget
-from kiroproxy.upstream.connection import ConnectionPool, Response
+from kiroproxy.upstream.connection import Call, ConnectionPool, Form, Response
 from kiroproxy.upstream.profile import Profiles, ProfileSource
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,8 @@ _TRIES_A_REQUEST = 9
 _BACKOFF_FIRST_S, _BACKOFF_CAP_S, _JITTER = 0.2, 2.0, 0.25
 # A longer wait is the client's: it sees 429 or 529 with retry-after instead of a stalled call.
 _LONGEST_WAIT_S = 8.0
+_GAP = "00000000-0000-0000-0000-000000000000"  # where each request's own id is filled in
+_STREAM_TYPE = b"application/vnd.amazon.eventstream"
 _ERROR_BODY_BYTES = 64 * 1024  # Kiro's are under 1 KiB
 
 
@@ -80,6 +82,7 @@ class TokenSource(Protocol):
     async def fresh(
         self, credential: Credential, *, force: bool = False, rejected_token: str = ""
     ) -> Credential: ...
+    def is_fresh(self, credential: Credential) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -133,11 +136,24 @@ class Dispatcher:
         self.sleep = sleep
         self.ids = ids
         self.budget = RetryBudget(clock())
+        self._forms: dict[int, tuple[Credential, Config, Form]] = {}  # by credential id
 
     def exchange(self, plan: Plan, config: Config | None = None) -> "Exchange":
         """Begin the tries of one client request. Shape: `config` is the one it started with."""
         self.budget.deposit(self.clock())
         return Exchange(self, plan, config or self.source.current)
+
+    def form(self, credential: Credential, config: Config) -> Form:
+        """Return the head of a credential's first attempts; made anew when its token is."""
+        kept = self._forms.get(credential.id)
+        if kept is not None and kept[0] is credential and kept[1] is config:
+            return kept[2]
+        target = endpoint.generate(credential, config, invocation_id=_GAP)
+        form = Form(
+            target.method, target.url, target.headers, _GAP.encode("ascii"), credential.proxy
+        )
+        self._forms[credential.id] = credential, config, form
+        return form
 
 
 class Exchange:
@@ -155,9 +171,10 @@ class Exchange:
         self._lease: Lease | None = None
         self.attempts: list[Attempt] = []
         self._try: Attempt | None = None
+        self._call: Call | None = None  # launched, its answer's head not taken yet
         self._response: Response | None = None
         self._tries = 0
-        self._tries_of: Counter[int] = Counter()
+        self._tries_of: defaultdict[int, int] = defaultdict(int)
         self._invocation_ids: dict[int, str] = {}
         self._spent: set[int] = set()
         self._passed: set[int] = set()
@@ -177,7 +194,7 @@ class Exchange:
     ) -> None:
         if isinstance(fault, UpstreamError) and self._response is not None:
             self._report(fault)  # it broke after content: no try follows, but it counts
-        await self.aclose()
+        self.close()
 
     # -- what the caller sees ----------------------------------------------------------------
 
@@ -186,6 +203,8 @@ class Exchange:
 
         Raises: GatewayError — what the client should see, when tries are used up.
         """
+        if self._response is not None:
+            return self._response  # launched and landed already
         while True:
             try:
                 await self._mend()
@@ -194,6 +213,43 @@ class Exchange:
             except UpstreamError as error:
                 if not self._goes_on(error):
                     raise self.verdict(error) from error
+
+    def launch(self, listener: Callable[[], object]) -> bool:
+        """Make the first try now if nothing need be waited for: token and connection are there.
+
+        Shape: `listener` is told whatever happens to the answer; then landed(), or open(), which
+        goes on from wherever this came to. False: nothing was sent, open() does it all.
+        Raises: as open() — nobody can be asked.
+        """
+        shared = self._shared
+        self._lease = self._lease or self._acquire()
+        credential = self._lease.credential
+        if not shared.refresher.is_fresh(credential):
+            return False
+        fresh = shared.profiles.applied(credential)
+        form = shared.form(fresh, self._config)
+        if not shared.connections.has_idle(form.key):
+            return False
+        self._count_try(credential)
+        call = self._call_for(credential, fresh)
+        shared.connections.launch(call)
+        assert call.connection is not None, "one was idle"
+        self._call = call
+        call.connection.listener = listener
+        return True
+
+    def landed(self) -> Response | None:
+        """Take the launched try's answer if it is a stream whose head is there, else None."""
+        call = self._call
+        if call is None or call.connection is None or not call.connection.status:
+            return None
+        response = self._shared.connections.landed(call)
+        if not _is_stream(response):
+            return None  # open() reads it and says what it means
+        assert self._try is not None, "launched"
+        self._try.status = response.status
+        self._call, self._response = None, response
+        return response
 
     def failed(self, error: UpstreamError) -> bool:
         """Note that the opened answer failed before any content; True = open() again."""
@@ -217,7 +273,7 @@ class Exchange:
         self._report(None)
         self._let_go()
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Return the lease and abort what is still open; in every phase, more than once."""
         self._log("abandoned", None)
         self._let_go()
@@ -235,35 +291,52 @@ class Exchange:
 
     async def _send(self) -> Response:
         shared = self._shared
-        self._lease = self._lease or self._acquire()
-        credential = self._lease.credential
-        self._tries += 1
-        self._tries_of[credential.id] += 1
-        self._try = Attempt(credential.id, credential.endpoint, self._tries, shared.clock())
-        self.attempts.append(self._try)
-        self.credential = credential
-        fresh = shared.profiles.applied(await shared.refresher.fresh(credential))
-        self.credential = fresh
-        # One id for a call's attempts, another for another account: it must not tie them.
-        invocation_id = self._invocation_ids.setdefault(credential.id, shared.ids())
-        target = endpoint.generate(
-            fresh,
-            self._config,
-            invocation_id=invocation_id,
-            attempt=self._tries_of[credential.id],
-        )
-        arn = fresh.profile_arn if fresh.auth_method != "api_key" else None
-        body = self._plan.body(arn or None)
-        response = await shared.connections.request(
-            target.method, target.url, target.headers, body, proxy=fresh.proxy, config=self._config
-        )
+        if self._call is None:
+            self._lease = self._lease or self._acquire()
+            credential = self._lease.credential
+            self._count_try(credential)
+            fresh = shared.profiles.applied(await shared.refresher.fresh(credential))
+            self._call = self._call_for(credential, fresh)
+            shared.connections.launch(self._call)
+        call, self._call = self._call, None
+        response = await shared.connections.answer(call)
+        assert self._try is not None, "counted"
         self._try.status = response.status
         if _is_stream(response):
             return response
         raise await _fault_of(response)
 
+    def _count_try(self, credential: Credential) -> None:
+        self._tries += 1
+        self._tries_of[credential.id] += 1
+        self._try = Attempt(credential.id, credential.endpoint, self._tries, self._shared.clock())
+        self.attempts.append(self._try)
+        self.credential = credential
+
+    def _call_for(self, credential: Credential, fresh: Credential) -> Call:
+        """Put the request together as one attempt of a credential."""
+        shared = self._shared
+        self.credential = fresh
+        # One id for a call's attempts, another for another account: it must not tie them.
+        invocation_id = self._invocation_ids.get(credential.id)
+        if invocation_id is None:
+            invocation_id = self._invocation_ids[credential.id] = shared.ids()
+        arn = fresh.profile_arn if fresh.auth_method != "api_key" else None
+        body = self._plan.body(arn or None)
+        attempt = self._tries_of[credential.id]
+        if attempt == 1:
+            form = shared.form(fresh, self._config)
+            head = form.head(invocation_id.encode("ascii"), len(body))
+            return Call(form.key, head, body, self._config)
+        target = endpoint.generate(
+            fresh, self._config, invocation_id=invocation_id, attempt=attempt
+        )
+        return Call.of(target.method, target.url, target.headers, body, fresh.proxy, self._config)
+
     def _acquire(self) -> Lease:
         """Take a credential that this request has not passed by, else one it may ask again."""
+        if not (self._spent or self._passed):
+            return self._choose(self._spent)
         try:
             return self._choose(self._spent | self._passed)
         except GatewayError:
@@ -375,8 +448,11 @@ class Exchange:
 
     def _drop_response(self) -> None:
         response, self._response = self._response, None
+        call, self._call = self._call, None
         if response is not None:
             response.close()
+        elif call is not None:
+            call.abort()
 
     def _log(self, outcome: str, error: UpstreamError | None) -> None:
         attempt, self._try = self._try, None
@@ -402,7 +478,10 @@ class Exchange:
 
 
 def _is_stream(response: Response) -> bool:
-    kind = response.headers.get(b"content-type", b"").lower()
+    kind = response.headers.get(b"content-type", b"")
+    if kind == _STREAM_TYPE:
+        return response.status == 200
+    kind = kind.lower()
     return response.status == 200 and not any(word in kind for word in (b"json", b"html", b"xml"))
 
 

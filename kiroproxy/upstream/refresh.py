@@ -117,6 +117,15 @@ class Refresher:
                 return renewed
         raise RefreshFailed("Kiro rejects the token it has just issued", detail=credential.name)
 
+    def is_fresh(self, credential: Credential) -> bool:
+        """Whether fresh() would return the credential as it is, and start nothing."""
+        if credential.auth_method == "api_key":
+            return True
+        windows = self._windows.get(credential.id)
+        if windows is None or not credential.access_token:
+            return False
+        return credential.expires_in_ms(self._now_ms()) > max(windows)
+
     async def aclose(self) -> None:
         """Let flights land, then write what could not be written before."""
         if self._flights:

@@ -425,7 +425,7 @@ async def test_leaving_while_connecting_ends_it(run_gateway: Any, caplog: Any) -
         started.set()
         await asyncio.Event().wait()
 
-    gateway.app._gateway.connections.request = never
+    gateway.app._gateway.connections.answer = never
     _, writer = await open_stream(gateway)
     await started.wait()
     await assert_left(gateway, writer, caplog)
