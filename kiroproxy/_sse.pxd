@@ -28,6 +28,7 @@ cdef class Translator:
     # Tool calls by id, in order of arrival
     cdef dict _tools
     cdef int _tools_done
+    cdef int _calls_left             # how many of them the client takes
     cdef bint _tool_cut              # one was not complete, or not valid
     # How it ends
     cdef bint _witnessed             # one of the events that close a healthy stream came
@@ -39,6 +40,7 @@ cdef class Translator:
     cdef readonly str stop_reason
     cdef readonly object context_usage_percent, token_usage
     cdef readonly double credits
+    cdef readonly list called        # the client's names of the tools called, in order
     cdef readonly str upstream_request_id, conversation_id
 
     cdef int take_in(self, const uint8_t *data, Py_ssize_t size) except -1
@@ -67,6 +69,7 @@ cdef class Translator:
     cdef int _stop_splitting(self) except -1
     cdef int _on_tool_use(self, Payload event) except -1
     cdef int _stop_tool(self, object tool) except -1
+    cdef int _refuse_call(self) except -1
     cdef int _spend(self, const uint8_t *arguments, Py_ssize_t size) except -1
     cdef int _on_metadata(self, Payload event) except -1
     cdef int _on_context_usage(self, Payload event) except -1

@@ -38,6 +38,7 @@ from kiroproxy._payload import Violation
 
 cdef enum:
     PLAIN_KEPT_MAX = 16384  # a larger buffer is given back after the call that needed it
+    CALLS_UNLIMITED = 0x7FFFFFFF
 
 cdef bytes PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 
@@ -148,7 +149,7 @@ cdef class Translator:
     """Translate one answer.
 
     Shape: `room` is (units in all, of an ASCII character, of any other), after which the answer
-    ends for its length; None = unlimited.
+    ends for its length; None = unlimited. `max_calls`: the tool call after these ends it.
     Order: start once for the client's answer, feed…, end, finish; abort instead of what is left.
     After a failed try a new Translator goes on without start. Once `finished_early`, nothing
     more need be read: end and finish.
@@ -157,7 +158,7 @@ cdef class Translator:
 
     def __cinit__(
         self, *, str message_id, str model, bint split_tags, bint drop_thinking, dict tool_names,
-        tuple stop_sequences=(), tuple room=None,
+        tuple stop_sequences=(), tuple room=None, max_calls=None,
     ):
         self._message_id, self._model, self._tool_names = message_id, model, tool_names
         self._split = split_tags
@@ -169,6 +170,8 @@ cdef class Translator:
             self._writer = BlockWriter()
         self._writer.drops_thinking = drop_thinking
         self._tools = {}
+        self._calls_left = CALLS_UNLIMITED if max_calls is None else max_calls
+        self.called = []
         self._upstream_stop = self.stop_reason = ""
         self.upstream_request_id = self.conversation_id = ""
 
@@ -228,7 +231,9 @@ cdef class Translator:
         self._writer.close_block()
         self._tool_cut |= any([not (<_Tool>tool).stopped for tool in self._tools.values()])
         self.stop_reason = self._judge()
-        if not self._writer.has_content and self.stop_reason in ("end_turn", "tool_use"):
+        if self._writer.has_content or self.finished_early:
+            return self._taken()
+        if self.stop_reason in ("end_turn", "tool_use"):
             self._fail(Failure("empty", self._upstream_stop))
         return self._taken()
 
@@ -482,6 +487,8 @@ cdef class Translator:
             if not tool_id or not name:
                 raise Violation("toolUseEvent", "without id or name")
             self._drain_splitter()
+            if len(self._tools) >= self._calls_left:
+                return self._refuse_call()
             tool = self._tools[tool_id] = _Tool(tool_id, name)
         elif name and name != tool.name:
             raise Violation("toolUseEvent", "another name for the same id")
@@ -505,8 +512,22 @@ cdef class Translator:
             self._spend(<const uint8_t *>PyBytes_AS_STRING(arguments), len(arguments))
         self._drain_splitter()
         self._splitter.fresh_line()
-        self._writer.put_tool(tool.id, self._tool_names.get(tool.name, tool.name), arguments)
+        name = self._tool_names.get(tool.name, tool.name)
+        self._writer.put_tool(tool.id, name, arguments)
         self._tools_done += 1
+        self.called.append(name)
+        return 0
+
+    cdef int _refuse_call(self) except -1:
+        """A call too many: the client's limit ends the answer, once the calls before are whole."""
+        for tool in self._tools.values():
+            if not (<_Tool>tool).stopped:
+                return 0  # this one's frames are passed over meanwhile
+        self._writer.settle()
+        if self._writer.ended is None:
+            self._writer.ended = (
+                "max_tokens" if self._tool_cut else "tool_use" if self._tools_done else "end_turn"
+            )
         return 0
 
     cdef int _spend(self, const uint8_t *arguments, Py_ssize_t size) except -1:

@@ -11,7 +11,7 @@
         │   ├── BadFrame  ProtocolViolation  EmptyAnswer
         │   ├── Throttled  Overloaded  ServerFault  QuotaExhausted
         │   ├── TokenRejected  AccessDenied  Suspended  WrongProfile
-        │   ├── Refused  PromptTooLong  SignatureRefused
+        │   ├── Refused  PromptTooLong  SignatureRefused  Unmet
         │   └── RefreshFailed  CredentialDead
         ├── NoCredential            nobody left to ask
         └── InternalError           ours
@@ -57,13 +57,14 @@ class GatewayError(KiroproxyError):
     """A request that ends without the answer it asked for.
 
     Shape: `status` and `kind` are what the client sees (HTTP status, Anthropic error type);
-    `detail` is for the log only.
+    `detail` is for the log only. `should_retry` overrides what clients make of the status.
     Units: retry_after_s in seconds, None where unknown.
     """
 
     status = 500
     kind = "api_error"
     retry = Retry.NEVER
+    should_retry: bool | None = None
 
     def __init__(
         self,
@@ -270,6 +271,13 @@ class SignatureRefused(Refused):
     """Replayed reasoning was not accepted: ask once more without it."""
 
     retry = Retry.SAME
+
+
+class Unmet(UpstreamError):
+    """The model did not do what the request demands of its answer, though told so twice."""
+
+    retry = Retry.NEVER
+    should_retry = False  # clients would have it answered, and charged, twice more each time
 
 
 class RefreshFailed(UpstreamError):

@@ -129,6 +129,31 @@ class Writer:
         }
 
 
+def continued(state: Wire, said: str, words: str) -> Wire:
+    """Return a conversation's state after an answer of text, with `words` as the next message.
+
+    Shape: an answer without text leaves no turn: the words then end the message it answered.
+    """
+    current = state["currentMessage"]["userInputMessage"]
+    if not said.strip():
+        joined = {**current, "content": f"{current['content']}\n\n{words}".strip()}
+        return {**state, "currentMessage": {"userInputMessage": joined}}
+    context = dict(current.get("userInputMessageContext", {}))
+    tools = context.pop("tools", None)
+    asked = {name: value for name, value in current.items() if name != "userInputMessageContext"}
+    if context:
+        asked["userInputMessageContext"] = context
+    following: Wire = {"content": words, "modelId": current["modelId"], "origin": ORIGIN}
+    if tools:
+        following["userInputMessageContext"] = {"tools": tools}
+    turns = [{"userInputMessage": asked}, {"assistantResponseMessage": {"content": said}}]
+    return {
+        **state,
+        "history": [*state.get("history", ()), *turns],
+        "currentMessage": {"userInputMessage": following},
+    }
+
+
 def _arguments(value: Any) -> Any:
     """Return tool input as the JSON object Kiro demands, without empty keys."""
     if value is None or value == "":

@@ -25,7 +25,8 @@ from kiroproxy._json import read
 from kiroproxy.errors import RequestError
 from kiroproxy.protocol import conversation, reasoning
 from kiroproxy.protocol.content import as_json
-from kiroproxy.protocol.history import Writer, pair
+from kiroproxy.protocol.demand import Demand
+from kiroproxy.protocol.history import Writer, continued, pair
 from kiroproxy.protocol.models import Catalogue, Model, Resolved
 from kiroproxy.protocol.tokens import count_request
 from kiroproxy.protocol.tools import Toolbox
@@ -59,7 +60,10 @@ class Plan:
     context_window: int
     conversation_id: str
     wants_web_search: WebSearch | None
-    # The JSON body without its closing brace, and what it was made of if reasoning is replayed.
+    demand: Demand | None  # what the finished answer is checked for
+    max_calls: int | None  # tool calls that may reach the client; None = any number
+    # The JSON body without its closing brace, and what it was made of if it may be needed again:
+    # because reasoning is replayed, or because the answer is checked.
     _open: bytes = field(repr=False)
     _parts: dict[str, Any] | None = field(default=None, repr=False)
 
@@ -74,10 +78,23 @@ class Plan:
         if self._parts is None:
             return None
         state = self._parts["conversationState"]
-        history = [_without_reasoning(entry) for entry in state["history"]]
-        parts = {**self._parts, "conversationState": {**state, "history": history}}
+        history = [_without_reasoning(entry) for entry in state.get("history", ())]
+        if history == state.get("history", []):
+            return None
+        return self._remade({**state, "history": history})
+
+    def corrected(self, said: str, correction: str) -> "Plan":
+        """Return the request that follows an answer which will not do.
+
+        Shape: `said` is that answer's text; the model sees it, and is told what it lacked.
+        """
+        assert self._parts is not None, "a plan with a demand keeps what it was made of"
+        return self._remade(continued(self._parts["conversationState"], said, correction))
+
+    def _remade(self, state: dict[str, Any]) -> "Plan":
+        parts = {**self._parts, "conversationState": state} if self._parts else {}
         facts = {name: getattr(self, name) for name in self.__slots__ if name[0] != "_"}
-        return Plan(**facts, _open=_encode(parts)[:-1])
+        return Plan(**facts, _open=_encode(parts)[:-1], _parts=parts)
 
 
 def _without_reasoning(entry: dict[str, Any]) -> dict[str, Any]:
@@ -207,6 +224,7 @@ def _convert(
     parts = {"conversationState": state}
     if thought.fields:
         parts["additionalModelRequestFields"] = thought.fields
+    demand = toolbox.choice.demand(toolbox, _wanted_schema(body))
     replays = any("reasoningContent" in _message(entry) for entry in state.get("history", ()))
     return Plan(
         requested_model=body["model"],
@@ -221,8 +239,10 @@ def _convert(
         context_window=model.context_window,
         conversation_id=conversation_id,
         wants_web_search=detect(body),
+        demand=demand,
+        max_calls=toolbox.choice.max_calls(toolbox),
         _open=_encode(parts)[:-1],
-        _parts=parts if replays else None,
+        _parts=parts if replays or demand is not None else None,
     )
 
 
@@ -352,13 +372,20 @@ def _system(system: Any) -> str:
     return "\n\n".join(texts)
 
 
-def _format_instruction(body: dict[str, Any]) -> str:
-    """Ask for structured output in words: Kiro has no field for it."""
+def _wanted_schema(body: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the schema of structured output, in its place or the older one."""
     config = body.get("output_config")
     wish = (config.get("format") if isinstance(config, dict) else None) or body.get("output_format")
-    if not isinstance(wish, dict) or not isinstance(wish.get("schema"), dict):
+    wanted = wish.get("schema") if isinstance(wish, dict) else None
+    return wanted if isinstance(wanted, dict) else None
+
+
+def _format_instruction(body: dict[str, Any]) -> str:
+    """Ask for structured output in words: Kiro has no field for it."""
+    wanted = _wanted_schema(body)
+    if wanted is None:
         return ""
     return (
         "Answer with one JSON value and nothing else, no code fence. It must validate against "
-        f"this JSON schema: {as_json(wish['schema'])}"
+        f"this JSON schema: {as_json(wanted)}"
     )

@@ -14,6 +14,31 @@ import orjson
 _SEPARATOR = b"\n\n"
 
 
+def block_events(content: list[dict[str, Any]]) -> bytes:
+    """Return the events of whole blocks of thinking and text, numbered from 0."""
+    return b"".join(_events_of(index, block) for index, block in enumerate(content))
+
+
+def _events_of(index: int, block: dict[str, Any]) -> bytes:
+    kind = block["type"]
+    empty = {"type": kind, kind: ""} if kind in ("text", "thinking") else block
+    if kind == "thinking":
+        empty["signature"] = ""
+    events = [("content_block_start", {"content_block": empty})]
+    if empty is not block and block[kind]:
+        delta = {"type": f"{kind}_delta", kind: block[kind]}
+        events.append(("content_block_delta", {"delta": delta}))
+    if kind == "thinking":
+        delta = {"type": "signature_delta", "signature": block["signature"]}
+        events.append(("content_block_delta", {"delta": delta}))
+    events.append(("content_block_stop", {}))
+    return b"".join(
+        b"event: %b\ndata: %b\n\n"
+        % (name.encode(), orjson.dumps({"type": name, "index": index, **more}))
+        for name, more in events
+    )
+
+
 class Fold:
     """Put a message together.
 

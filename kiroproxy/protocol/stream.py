@@ -35,6 +35,8 @@ class StreamPlan(Protocol):
     def stop_sequences(self) -> tuple[str, ...]: ...
     @property
     def max_tokens(self) -> int: ...
+    @property
+    def max_calls(self) -> int | None: ...
 
 
 class Answer:
@@ -59,6 +61,7 @@ class Answer:
             tool_names=plan.tool_names,
             stop_sequences=plan.stop_sequences,
             room=output_room(plan.max_tokens, plan.requested_model),
+            max_calls=plan.max_calls,
         )
         self.feed = self.translator.feed  # bound here: called once a chunk
         self.usage_source = ""  # "metadata" | "percentage" | "estimate", set by usage()
@@ -99,8 +102,13 @@ class Answer:
         return self.translator.has_content
 
     @property
+    def called(self) -> list[str]:
+        """The tools called so far, by the client's names, in order."""
+        return self.translator.called
+
+    @property
     def finished_early(self) -> bool:
-        """Whether a stop sequence or `max_tokens` ended the answer."""
+        """Whether a stop sequence, `max_tokens` or a call too many ended the answer."""
         return self.translator.finished_early
 
     @property

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from kiroproxy.errors import RequestError
 from kiroproxy.protocol import schema, typed_tools
+from kiroproxy.protocol.demand import Demand
 
 Tool: TypeAlias = dict[str, Any]
 
@@ -55,6 +56,7 @@ class Toolbox:
             self._register(name)
         self._folded = {name.casefold(): name for name in self._declared}
         self._used: set[str] = set()
+        self.is_used = False  # whether any tool is declared; set by `specifications`
         self._hidden = _hidden(self._declared, body.get("tools"), messages)
         self._documentation: list[str] = []
         self.choice = _Choice(body.get("tool_choice"), self._declared, body.get("tools"))
@@ -81,9 +83,10 @@ class Toolbox:
         offered = [
             self._specification(name, tool)
             for name, tool in self._declared.items()
-            if name in self._used or (name not in self._hidden and self.choice.offers)
+            if name in self._used or (name not in self._hidden and self.choice.offers(name))
         ]
         stubs = sorted(self._used - self._declared.keys())
+        self.is_used = bool(offered or stubs)
         return offered + [self._specification(name, {"description": GONE}) for name in stubs]
 
     @property
@@ -203,12 +206,35 @@ class _Choice:
         self._name = choice.get("name")
         self._single = bool(choice.get("disable_parallel_tool_use"))
         self._any_declared = bool(declared)
-        self.offers = self._kind != "none"
         if self._kind != "tool" or self._name in declared:
             return
         if all(tool.get("name") != self._name for tool in tools or ()):
             raise RequestError(f"tool_choice: Tool '{self._name}' not found in provided tools")
         self._kind = "auto"  # a server tool: nobody here can be made to call it
+
+    def offers(self, name: str) -> bool:
+        """Say whether the model may be shown a tool that the history does not need."""
+        is_chosen: bool = self._kind != "tool" or name == self._name
+        return is_chosen and self._kind != "none"
+
+    def demand(self, toolbox: Toolbox, wanted: dict[str, Any] | None) -> Demand | None:
+        """Return what the answer is checked for. Order: after `toolbox.specifications`.
+
+        Shape: `wanted` is the schema of the text. Where no tool is declared, none can be called,
+        and neither demanded nor forbidden.
+        """
+        kind = self._kind if toolbox.is_used and self._kind in ("any", "tool", "none") else ""
+        if not kind and wanted is None:
+            return None
+        if kind == "tool":
+            return Demand(kind, self._name, toolbox.use(self._name), wanted)
+        return Demand(kind, schema=wanted)
+
+    def max_calls(self, toolbox: Toolbox) -> int | None:
+        """Return how many calls may reach the client; None = any number. Order: as demand."""
+        if self._kind == "none":
+            return 0 if toolbox.is_used else None
+        return 1 if self._single else None
 
     def instruction(self, toolbox: Toolbox) -> str:
         """Say what the choice demands; "" when the model is free."""
@@ -221,6 +247,6 @@ class _Choice:
             lines.append("Answer by calling at least one of the tools.")
         elif self._kind == "none":
             lines.append("Answer without calling any tool.")
-        if self._single and self.offers:
+        if self._single and self._kind != "none":
             lines.append("Call at most one tool in this answer.")
         return " ".join(lines)

@@ -24,6 +24,7 @@ from kiroproxy.errors import GatewayError, InternalError, NotFound
 from kiroproxy.protocol.request import Plan, convert
 from kiroproxy.protocol.stream import PING, Answer, farewell, opening
 from kiroproxy.server.attachments import Attachments, read
+from kiroproxy.server.checked import CheckedRelay
 from kiroproxy.server.gateway import Gateway
 from kiroproxy.server.relay import Folding, Relay, Target
 from kiroproxy.server.reply import send_json
@@ -155,7 +156,7 @@ class Messages:
 
     def _begin(self, work: "Work", plan: Plan, target: Target) -> Relay:
         """Return what will answer the planned request."""
-        kind = Relay if plan.wants_web_search is None else SearchRelay
+        kind = _way(plan)
         request, answer = work.request, Answer(plan, work.message_id)
         work.body = {}  # it has become the plan's, and may be large
         work.relay = kind(
@@ -195,6 +196,13 @@ class Work:
             return self.relay.aborted(error)
         self.request.record.note(error)
         return farewell(error.kind, error.message, self.request.id)
+
+
+def _way(plan: Plan) -> type[Relay]:
+    """Choose how a request is served."""
+    if plan.wants_web_search is not None:
+        return SearchRelay
+    return Relay if plan.demand is None else CheckedRelay
 
 
 def new_message_id() -> str:

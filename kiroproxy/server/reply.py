@@ -36,6 +36,8 @@ def error_headers(error: GatewayError) -> Headers:
     if error.retry_after_s is not None:
         # Whole seconds, rounded up: half the clients parse an int, and early is too early.
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
+    if error.should_retry is not None:
+        headers.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allow.encode("ascii")))
     return headers

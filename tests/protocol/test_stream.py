@@ -23,6 +23,7 @@ class Plan:
     context_window: int = 200_000
     stop_sequences: tuple[str, ...] = ()
     max_tokens: int = 1024
+    max_calls: int | None = None
 
 
 TEXT = "All the words of this answer"
