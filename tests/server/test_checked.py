@@ -248,6 +248,7 @@ async def test_an_error_after_the_start_shows_nothing_of_what_was_kept(
     assert reading.error and reading.content == []
 
 
+KEY = "sk-test-0123456789"
 BODY = {
     "model": "claude-sonnet-4-5",
     "max_tokens": 1024,
@@ -407,11 +408,11 @@ async def test_the_sdk_parses_a_checked_answer(run_gateway: Any) -> None:
         size: int
 
     gateway = await run_gateway(answer("```json\n" + GOOD + "\n```"))
-    client = anthropic.AsyncAnthropic(base_url=gateway.url, api_key="sk-test-0123456789")
-    parsed = await client.messages.parse(
-        model="claude-opus-4-8",
-        max_tokens=100,
-        messages=[{"role": "user", "content": "Name it"}],
-        output_format=Title,
-    )
+    async with anthropic.AsyncAnthropic(base_url=gateway.url, api_key=KEY) as client:
+        parsed = await client.messages.parse(
+            model="claude-opus-4-8",
+            max_tokens=100,
+            messages=[{"role": "user", "content": "Name it"}],
+            output_format=Title,
+        )
     assert parsed.parsed_output == Title(title="Owls", size=3)
