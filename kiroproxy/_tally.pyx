@@ -10,9 +10,9 @@ Source: RFC 3629 §3 for the first bytes; kiroproxy.protocol.vocabulary for what
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memchr, memcpy, memset
 
 cdef extern from "Python.h":
     int PyUnicode_KIND(object)
@@ -89,37 +89,46 @@ cdef inline int _lead(uint32_t c) noexcept nogil:
 cdef int _count_wide(const wide *text, Py_ssize_t size, Counts *found) except -1 nogil:
     """Count a text of two or four bytes a character."""
     cdef uint8_t *narrow = <uint8_t *>malloc(size + 1)
+    cdef const uint8_t *other
     cdef Py_ssize_t at
     if narrow == NULL:
         raise MemoryError
-    for at in range(size):
-        if text[at] < 0x80:
-            narrow[at] = <uint8_t>text[at]
-        else:
-            narrow[at] = NOT_ASCII
-            found.scripts[SCRIPT_OF[_lead(text[at])]] += 1
+    for at in range(size):  # compilers do many at once
+        narrow[at] = <uint8_t>text[at] if text[at] < 0x80 else <uint8_t>NOT_ASCII
     kp_tally_text(narrow, size, &found.of)
+    other = <const uint8_t *>memchr(narrow, NOT_ASCII, size)
+    while other != NULL:
+        at = other - narrow
+        while at < size and text[at] >= 0x80:
+            found.scripts[SCRIPT_OF[_lead(text[at])]] += 1
+            at += 1
+        other = <const uint8_t *>memchr(narrow + at, NOT_ASCII, size - at)
     free(narrow)
     return 0
+
+
+cdef inline uint64_t _high_bits(const uint8_t *text) noexcept nogil:
+    cdef uint64_t word
+    memcpy(&word, text, 8)
+    return word & 0x8080808080808080ULL
 
 
 cdef void _count_bytes(
     const uint8_t *text, Py_ssize_t size, bint is_utf8, Counts *found
 ) noexcept nogil:
     """Count a text of one byte a character, or UTF-8."""
-    cdef Py_ssize_t at
-    cdef uint8_t high = 0
+    cdef Py_ssize_t at = 0
     kp_tally_text(text, size, &found.of)
-    for at in range(size):
-        high |= text[at]
-    if high < 0x80:
-        return
-    for at in range(size):
+    while at < size:
+        if size - at >= 8 and _high_bits(text + at) == 0:
+            at += 8
+            continue
         if text[at] >= 0x80:
             if not is_utf8:
                 found.scripts[0] += 1  # up to U+00FF
             elif SCRIPT_OF[text[at]] >= 0:
                 found.scripts[SCRIPT_OF[text[at]]] += 1
+        at += 1
 
 
 cdef int _count(const void *text, Py_ssize_t size, int kind, Counts *found) except -1 nogil:

@@ -76,7 +76,9 @@ class Attachments:
 
     def render(self, parts: list[Piece], origin: str) -> str:
         """Join pieces to text, keeping attachments aside. `origin` completes "image from"."""
-        return "\n".join(self._place(part, origin) for part in parts)
+        if len(parts) == 1 and isinstance(parts[0], str):
+            return parts[0]
+        return "\n".join([self._place(part, origin) for part in parts])
 
     def _place(self, part: Piece, origin: str) -> str:
         if isinstance(part, str):

@@ -102,12 +102,15 @@ class Writer:
     def user(self, turn: UserTurn, *, before: str = "", after: str = "", current: bool) -> Wire:
         """Write a user turn between two more texts: the system prompt, and instructions."""
         attachments = Attachments(self._document_names, self._model, strict=current)
-        attachments.admit([part for result in turn.results for part in result.parts] + turn.parts)
+        parts = [part for result in turn.results for part in result.parts] + turn.parts
+        attached = [part for part in parts if type(part) is not str]
+        if attached:
+            attachments.admit(attached)
         results = [self._result(result, attachments) for result in turn.results]
         said = attachments.render(turn.parts, "this message")
-        texts = (before, attachments.legend, said, after)
+        texts = (before, attachments.legend if attached else "", said, after)
         message: Wire = {
-            "content": "\n\n".join(text for text in texts if text),
+            "content": "\n\n".join([text for text in texts if text]),
             "modelId": self._model.id,
             "origin": ORIGIN,
         }
@@ -165,6 +168,8 @@ def _arguments(value: Any) -> Any:
             return {"input": value}
     if not isinstance(value, dict):
         return {"input": value}
+    if "" not in value and all(type(item) is str for item in value.values()):
+        return value
     encoded = orjson.dumps(value)
     # Inside a JSON string a quote is escaped, so this sequence can only be an empty key.
     return _keyed(value) if b'"":' in encoded else orjson.Fragment(encoded)
