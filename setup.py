@@ -15,6 +15,7 @@ MODULES = (
     "_thinking",
     "_blocks",
     "_stops",
+    "_calls",
     "_limits",
     "_sse",
     "_head",

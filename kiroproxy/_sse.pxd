@@ -2,6 +2,7 @@
 from libc.stdint cimport uint8_t
 
 from kiroproxy._blocks cimport BlockWriter
+from kiroproxy._calls cimport CallFinder, Part
 from kiroproxy._codec cimport Frame, FrameParser, Slice
 from kiroproxy._payload cimport Payload
 from kiroproxy._text cimport Buffer, Carry, Literal
@@ -22,12 +23,15 @@ cdef class Translator:
     # Machinery
     cdef FrameParser _parser
     cdef Splitter _splitter
+    cdef CallFinder _finder          # None: no call is looked for in text
     cdef BlockWriter _writer
     cdef Buffer _plain               # decoded text of the running event
     cdef Carry _text_carry, _thinking_carry
     # Tool calls by id, in order of arrival
     cdef dict _tools
     cdef int _tools_done
+    cdef list _sent                  # of each call, with a finder: name, arguments, is written
+    cdef int _written                # calls that came as text
     cdef int _calls_left             # how many of them the client takes
     cdef bint _tool_cut              # one was not complete, or not valid
     # How it ends
@@ -63,6 +67,12 @@ cdef class Translator:
     cdef bint _splice(self, Literal *literal) except -1
     cdef int _put_text(self) except -1
     cdef int _put_segments(self) except -1
+    cdef int _put_answer(self, const uint8_t *text, Py_ssize_t size) except -1
+    cdef int _put_parts(self) except -1
+    cdef int _drain_calls(self) except -1
+    cdef int _put_written(self, Part *part) except -1
+    cdef bint _is_repeat(self, str name, bytes arguments, bint written) except *
+    cdef int _send_call(self, str tool_id, str name, bytes arguments) except -1
     cdef int _drain_splitter(self) except -1
     cdef int _finish_text(self) except -1
     cdef int _on_reasoning_content(self, Slice payload) except -1

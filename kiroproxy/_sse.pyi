@@ -1,6 +1,10 @@
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 _Buffer: TypeAlias = bytes | bytearray | memoryview
+_Read: TypeAlias = Callable[
+    [bytes, bool], tuple[int, list[tuple[str, bytes]]] | Literal[False] | None
+]
 
 UNSIGNED_SIGNATURE: str
 STOP_REASONS: dict[str, str]
@@ -47,6 +51,7 @@ class Translator:
         stop_sequences: tuple[str, ...] = (),
         room: tuple[int, int, int] | None = None,
         max_calls: int | None = None,
+        read_calls: _Read | None = None,
     ) -> Translator: ...
     def start(self, input_tokens: int) -> bytes: ...
     def feed(self, data: _Buffer) -> bytes: ...

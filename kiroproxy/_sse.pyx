@@ -20,6 +20,7 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memcmp, memcpy, strlen
 
 from kiroproxy._blocks cimport BlockWriter
+from kiroproxy._calls cimport PLAIN, CallFinder, Part
 from kiroproxy._codec cimport (
     MESSAGE_ERROR, MESSAGE_EVENT, MESSAGE_EXCEPTION, Frame, FrameParser, Slice,
 )
@@ -150,6 +151,7 @@ cdef class Translator:
 
     Shape: `room` is (units in all, of an ASCII character, of any other), after which the answer
     ends for its length; None = unlimited. `max_calls`: the tool call after these ends it.
+    `read_calls` understands a call that is written as text (`_calls`); None = none is looked for.
     Order: start once for the client's answer, feed…, end, finish; abort instead of what is left.
     After a failed try a new Translator goes on without start. Once `finished_early`, nothing
     more need be read: end and finish.
@@ -158,7 +160,7 @@ cdef class Translator:
 
     def __cinit__(
         self, *, str message_id, str model, bint split_tags, bint drop_thinking, dict tool_names,
-        tuple stop_sequences=(), tuple room=None, max_calls=None,
+        tuple stop_sequences=(), tuple room=None, max_calls=None, read_calls=None,
     ):
         self._message_id, self._model, self._tool_names = message_id, model, tool_names
         self._split = split_tags
@@ -172,6 +174,9 @@ cdef class Translator:
         self._tools = {}
         self._calls_left = CALLS_UNLIMITED if max_calls is None else max_calls
         self.called = []
+        if read_calls is not None:
+            self._finder = CallFinder(read_calls)
+            self._sent = []
         self._upstream_stop = self.stop_reason = ""
         self.upstream_request_id = self.conversation_id = ""
 
@@ -404,7 +409,11 @@ cdef class Translator:
             if literal.flags or not self._splitter.may_skip(literal.start[0]):
                 return False
             kind = self._splitter._mode
-        if not self._writer.put_literal(kind, literal):
+        if self._finder is not None and kind == TEXT:
+            if not self._finder.may_skip(literal) or not self._writer.put_literal(kind, literal):
+                return False
+            self._finder.skip(literal)
+        elif not self._writer.put_literal(kind, literal):
             return False
         if self._split:
             self._splitter.skip(literal.start, literal.len)
@@ -415,13 +424,17 @@ cdef class Translator:
         if self._plain.len == 0:
             return 0
         if not self._split:
-            return self._writer.put_plain(TEXT, self._plain.data, self._plain.len)
+            return self._put_answer(self._plain.data, self._plain.len)
         self._splitter.feed_raw(self._plain.data, self._plain.len)
         return self._put_segments()
 
     cdef int _put_segments(self) except -1:
         cdef Segment segment
         while self._splitter.next_segment(&segment):
+            if segment.kind == TEXT:
+                self._put_answer(segment.buf, segment.len)
+                continue
+            self._drain_calls()
             if segment.kind != CLOSED:
                 self._writer.put_plain(segment.kind, segment.buf, segment.len)
             elif self._writer.block == THINKING:
@@ -430,10 +443,75 @@ cdef class Translator:
 
     cdef int _drain_splitter(self) except -1:
         """What comes next is no text: have the splitter decide what it holds."""
-        if not self._split:
+        if self._split:
+            self._splitter.border()
+            self._put_segments()
+        return self._drain_calls()
+
+    # -- calls written as text -------------------------------------------------------------
+
+    cdef int _put_answer(self, const uint8_t *text, Py_ssize_t size) except -1:
+        """Write text of the answer, through the finder if there is one."""
+        if self._finder is None:
+            return self._writer.put_plain(TEXT, text, size)
+        self._finder.feed_raw(text, size)
+        return self._put_parts()
+
+    cdef int _put_parts(self) except -1:
+        cdef Part part
+        while self._finder.next_part(&part):
+            if part.kind == PLAIN:
+                self._writer.put_plain(TEXT, part.buf, part.len)
+            else:
+                self._put_written(&part)
+        return 0
+
+    cdef int _drain_calls(self) except -1:
+        """What comes next is no text of this block: have the finder decide what it holds."""
+        if self._finder is None:
             return 0
-        self._splitter.border()
-        return self._put_segments()
+        self._finder.border()
+        self._put_parts()
+        self._finder.fresh_line()
+        return 0
+
+    cdef int _put_written(self, Part *part) except -1:
+        """Write calls that were found in text; as text where they only tell of one that came."""
+        cdef list calls = self._finder.calls
+        if any([self._is_repeat(name, arguments, True) for name, arguments in calls]):
+            return self._writer.put_plain(TEXT, part.buf, part.len)
+        for name, arguments in calls:
+            if len(self._tools) + self._written >= self._calls_left:
+                self._refuse_call()
+            elif not self._writer.spend(
+                <const uint8_t *>PyBytes_AS_STRING(arguments), len(arguments)
+            ):
+                self._writer.run_out()
+            else:
+                self._written += 1
+                tool_id = f"toolu_{self._message_id.rpartition('_')[2]}{self._tools_done:02d}"
+                self._send_call(tool_id, name, arguments)
+                self._sent.append((name, orjson.loads(arguments), True))
+        return 0
+
+    cdef bint _is_repeat(self, str name, bytes arguments, bint written) except *:
+        """Whether the same call has come in the other form: a model that wrote it, then made it."""
+        if self._finder is None:
+            return False
+        call = (name, orjson.loads(arguments), not written)
+        if call not in self._sent:
+            return False
+        if not written:
+            self._sent.remove(call)  # one for one: a third is a call again
+        return True
+
+    cdef int _send_call(self, str tool_id, str name, bytes arguments) except -1:
+        if self._writer.ended is not None:
+            return 0
+        self._writer.put_tool(tool_id, name, arguments)
+        self._tools_done += 1
+        self.called.append(name)
+        return 0
 
     cdef int _finish_text(self) except -1:
         """No more text: half a character becomes U+FFFD, what is held is written."""
@@ -453,6 +531,7 @@ cdef class Translator:
         cdef Payload event
         if self._split:
             self._stop_splitting()
+        self._drain_calls()
         self._plain.len = 0
         if is_simple(payload, b'{"text":"', 9, &literal):
             if literal.len == 0:
@@ -487,7 +566,7 @@ cdef class Translator:
             if not tool_id or not name:
                 raise Violation("toolUseEvent", "without id or name")
             self._drain_splitter()
-            if len(self._tools) >= self._calls_left:
+            if len(self._tools) + self._written >= self._calls_left:
                 return self._refuse_call()
             tool = self._tools[tool_id] = _Tool(tool_id, name)
         elif name and name != tool.name:
@@ -513,9 +592,11 @@ cdef class Translator:
         self._drain_splitter()
         self._splitter.fresh_line()
         name = self._tool_names.get(tool.name, tool.name)
-        self._writer.put_tool(tool.id, name, arguments)
-        self._tools_done += 1
-        self.called.append(name)
+        if self._is_repeat(name, arguments, False):
+            return 0
+        self._send_call(tool.id, name, arguments)
+        if self._finder is not None:
+            self._sent.append((name, orjson.loads(arguments), False))
         return 0
 
     cdef int _refuse_call(self) except -1:

@@ -32,6 +32,7 @@ from kiroproxy.protocol.tokens import count_request
 from kiroproxy.protocol.tools import Toolbox
 from kiroproxy.protocol.turns import AssistantTurn, Turn, fold
 from kiroproxy.protocol.websearch import WebSearch, detect
+from kiroproxy.protocol.written import WrittenCalls
 
 # A local estimate may be off by a third; beyond this factor Kiro could only refuse.
 OVERFLOW_FACTOR = 1.5
@@ -62,6 +63,7 @@ class Plan:
     wants_web_search: WebSearch | None
     demand: Demand | None  # what the finished answer is checked for
     max_calls: int | None  # tool calls that may reach the client; None = any number
+    written_calls: WrittenCalls | None  # who understands calls written as text; None = nobody
     # The JSON body without its closing brace, and what it was made of if it may be needed again:
     # because reasoning is replayed, or because the answer is checked.
     _open: bytes = field(repr=False)
@@ -241,6 +243,7 @@ def _convert(
         wants_web_search=detect(body),
         demand=demand,
         max_calls=toolbox.choice.max_calls(toolbox),
+        written_calls=WrittenCalls(toolbox.callable) if toolbox.is_offered else None,
         _open=_encode(parts)[:-1],
         _parts=parts if replays or demand is not None else None,
     )

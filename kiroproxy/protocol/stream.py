@@ -12,6 +12,7 @@ from typing import Protocol
 
 from kiroproxy._sse import UNSIGNED_SIGNATURE, Failure, Translator
 from kiroproxy.protocol.tokens import estimate_output, output_room
+from kiroproxy.protocol.written import WrittenCalls
 
 __all__ = ["PING", "UNSIGNED_SIGNATURE", "Answer", "Failure", "StreamPlan", "farewell", "opening"]
 
@@ -37,6 +38,8 @@ class StreamPlan(Protocol):
     def max_tokens(self) -> int: ...
     @property
     def max_calls(self) -> int | None: ...
+    @property
+    def written_calls(self) -> WrittenCalls | None: ...
 
 
 class Answer:
@@ -62,6 +65,7 @@ class Answer:
             stop_sequences=plan.stop_sequences,
             room=output_room(plan.max_tokens, plan.requested_model),
             max_calls=plan.max_calls,
+            read_calls=None if plan.written_calls is None else plan.written_calls.read,
         )
         self.feed = self.translator.feed  # bound here: called once a chunk
         self.usage_source = ""  # "metadata" | "percentage" | "estimate", set by usage()

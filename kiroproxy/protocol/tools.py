@@ -57,6 +57,7 @@ class Toolbox:
         self._folded = {name.casefold(): name for name in self._declared}
         self._used: set[str] = set()
         self.is_used = False  # whether any tool is declared; set by `specifications`
+        self.is_offered = False  # and whether one may be called
         self._hidden = _hidden(self._declared, body.get("tools"), messages)
         self._documentation: list[str] = []
         self.choice = _Choice(body.get("tool_choice"), self._declared, body.get("tools"))
@@ -87,7 +88,18 @@ class Toolbox:
         ]
         stubs = sorted(self._used - self._declared.keys())
         self.is_used = bool(offered or stubs)
+        self.is_offered = bool(offered) and self.choice.offers_any
         return offered + [self._specification(name, {"description": GONE}) for name in stubs]
+
+    def callable(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """Map both names of every tool offered now to the client's name and the schema."""
+        found: dict[str, tuple[str, dict[str, Any]]] = {}
+        for name, tool in self._declared.items():
+            if name in self._used or (name not in self._hidden and self.choice.offers(name)):
+                wanted = tool.get("input_schema")
+                call = (name, wanted if isinstance(wanted, dict) else {})
+                found[self._wire[name]] = found[name] = call
+        return found
 
     @property
     def documentation(self) -> str:
@@ -216,6 +228,11 @@ class _Choice:
         """Say whether the model may be shown a tool that the history does not need."""
         is_chosen: bool = self._kind != "tool" or name == self._name
         return is_chosen and self._kind != "none"
+
+    @property
+    def offers_any(self) -> bool:
+        """Whether the model may call anything."""
+        return bool(self._kind != "none")
 
     def demand(self, toolbox: Toolbox, wanted: dict[str, Any] | None) -> Demand | None:
         """Return what the answer is checked for. Order: after `toolbox.specifications`.

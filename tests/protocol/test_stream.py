@@ -24,6 +24,7 @@ class Plan:
     stop_sequences: tuple[str, ...] = ()
     max_tokens: int = 1024
     max_calls: int | None = None
+    written_calls: None = None
 
 
 TEXT = "All the words of this answer"
