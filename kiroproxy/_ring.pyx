@@ -241,7 +241,8 @@ cdef class Ring:
                 return
 
     def succeed(self, uint32_t index, int64_t now_ms, uint32_t cured):
-        """Note an answer; a slot disabled for the reason `cured` is well again.
+        """Note an answer; a slot disabled for the reason `cured` is well again, and a plan whose
+        reset date has passed is proven to be new.
 
         Cost: one add; the rest is read, and written only where it says something else.
         """
@@ -254,6 +255,9 @@ cdef class Ring:
             kp_store(&slot.avoid, 0)
         seen = kp_load(&slot.cool)
         while seen and _until(seen) <= _time(now_ms) and not kp_swap(&slot.cool, &seen, 0):
+            pass
+        seen = kp_load(&slot.quota)
+        while seen and seen <= _time(now_ms) and not kp_swap(&slot.quota, &seen, 0):
             pass
         seen = kp_load(&slot.state)
         while _failures(seen) and _reason(seen) != cured:
@@ -313,6 +317,7 @@ cdef class Ring:
                 return
 
     def exhaust(self, uint32_t index, int64_t until_ms):
+        """Take a slot out until its plan begins anew; from then on one request is to prove it."""
         kp_store(&self._at(index).quota, _time(until_ms))
 
     # -- changes other workers have to hear of -----------------------------------------------

@@ -86,7 +86,7 @@ cdef class Roster:
 
     Shape: `members` are (slot, priority, concurrency limit, requests a minute), 0 = no limit,
     in order of priority. `probed` is the reason that a slot may disprove with one request,
-    `probe_after_ms` after it was disabled.
+    `probe_after_ms` after it was disabled. A plan past its reset date is proven the same way.
     """
 
     cdef Ring _ring
@@ -200,9 +200,11 @@ cdef class Roster:
 
     cdef inline bint _is_out(self, kp_slot *slot, int64_t now_ms) noexcept:
         cdef uint64_t now = _time(now_ms)
-        cdef uint64_t state = kp_load(&slot.state)
-        if _until(kp_load(&slot.cool)) > now or kp_load(&slot.quota) > now:
+        cdef uint64_t state = kp_load(&slot.state), quota = kp_load(&slot.quota)
+        if _until(kp_load(&slot.cool)) > now or quota > now:
             return True
+        if quota and kp_load(&slot.probe):
+            return True  # its plan should be new by now; one request proves it for all
         return _reason(state) and not (self._is_due(state, now_ms) and kp_load(&slot.probe) == 0)
 
     cdef inline bint _is_due(self, uint64_t state, int64_t now_ms) noexcept:
@@ -320,6 +322,7 @@ cdef class Roster:
         cdef uint32_t index = self._slot_of[at]
         cdef kp_slot *slot = &ring._slots[index]
         cdef uint64_t reason = _reason(kp_load(&slot.state))
+        cdef bint is_probe = reason != 0 or kp_load(&slot.quota) != 0
         cdef uint64_t nobody = 0, mine = <uint64_t> ring._row + 1
         cdef uint32_t *lane
         if ring._row < 0 or reason not in (0, self._probed):
@@ -329,17 +332,17 @@ cdef class Roster:
         if self._most[at] and ring._load(index) > self._most[at]:
             kp_lane_add(lane, -1)
             return -1
-        if reason and not kp_swap(&slot.probe, &nobody, mine):
+        if is_probe and not kp_swap(&slot.probe, &nobody, mine):
             kp_lane_add(lane, -1)
             return -1
         if self._rpm[at] and not self._spend(at, now_ms):
-            if reason:
+            if is_probe:
                 kp_swap(&slot.probe, &mine, 0)
             kp_lane_add(lane, -1)
             return -1
         kp_store(&slot.turn, kp_add(&ring._head.turn, 1) + 1)
         kp_store(&slot.last_used, _time(now_ms))
-        return reason != 0
+        return is_probe
 
     cdef bint _spend(self, uint32_t at, int64_t now_ms) noexcept:
         """Count one request against the minute. False = the minute is full."""
@@ -392,6 +395,8 @@ cdef class Roster:
         cdef int64_t wait_ms = max(
             <int64_t> _until(kp_load(&slot.cool)), self._busy_until(at, now_ms)
         )
+        if quota_ms and kp_load(&slot.probe):
+            wait_ms = max(wait_ms, now_ms + BUSY_MS)
         found.enabled += 1
         if quota_ms <= now_ms and (found.wait_ms < 0 or wait_ms < found.wait_ms):
             found.wait_ms = wait_ms

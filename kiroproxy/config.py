@@ -42,6 +42,7 @@ __all__ = [
 SYSTEM_VERSIONS = ("darwin#24.6.0", "win32#10.0.22631")
 LOAD_BALANCING = ("priority", "balanced")
 MAX_CONCURRENCY = 10_000
+MAX_CREDITS = 1_000_000
 MAX_RPM = 255  # what one byte of the shared page counts; accounts are throttled far below it
 TLS_BACKENDS = ("rustls", "native-tls")
 AUTH_TYPES = ("x-api-key", "bearer")
@@ -86,6 +87,10 @@ class Config:
     load_balancing_mode: str = "priority"
     max_concurrency: int = 0
     rpm: int = 0
+    min_remaining_credits: float = 0.0
+    min_remaining_percent: float = 0.0
+    balance_interval_s: float = 3600.0
+    refresh_ahead: bool = True
     extract_thinking: bool = True
     default_endpoint: str = "ide"
     model_aliases: Mapping[str, str] = field(default_factory=lambda: dict(MODEL_ALIASES))
@@ -347,6 +352,37 @@ SETTINGS: tuple[Setting, ...] = (
         values.whole(0, MAX_RPM),
         "requests in any 60 s a credential, where it names no limit of its own; 0: no limit",
         "limits",
+    ),
+    Setting(
+        "minRemainingCredits",
+        "min_remaining_credits",
+        values.number(0, MAX_CREDITS),
+        "credits to keep of each plan: with fewer left a credential rests until its reset date",
+        "limits",
+        unit="credits",
+    ),
+    Setting(
+        "minRemainingPercent",
+        "min_remaining_percent",
+        values.number(0, 100),
+        "the same as a share of the plan",
+        "limits",
+        unit="%",
+    ),
+    Setting(
+        "balanceInterval",
+        "balance_interval_s",
+        values.seconds(0, 86400),
+        "s between two looks at what is left of each plan; 0: only after a refusal",
+        "timeouts",
+        unit="s",
+    ),
+    Setting(
+        "refreshAhead",
+        "refresh_ahead",
+        values.flag,
+        "renew tokens of idle credentials before they expire",
+        "routing",
     ),
     Setting(
         "extractThinking",

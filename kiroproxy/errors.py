@@ -11,7 +11,7 @@
         │   ├── BadFrame  ProtocolViolation  EmptyAnswer
         │   ├── Throttled  Overloaded  ServerFault  QuotaExhausted
         │   ├── TokenRejected  AccessDenied  Suspended  WrongProfile
-        │   ├── Refused  PromptTooLong  SignatureRefused  Unmet
+        │   ├── Refused  PromptTooLong  SignatureRefused  ModelRefused  Unmet
         │   └── RefreshFailed  CredentialDead
         ├── NoCredential            nobody left to ask
         └── InternalError           ours
@@ -261,6 +261,13 @@ class Refused(UpstreamError):
     status = 400
     kind = "invalid_request_error"
     retry = Retry.NEVER
+
+
+class ModelRefused(Refused):
+    """This credential may not use the model; another one may."""
+
+    retry = Retry.NEXT
+    model_id = ""  # Kiro's id, set by who knows what was asked for
 
 
 class PromptTooLong(Refused):

@@ -127,6 +127,11 @@ def whole(low: int, high: int) -> Whole:
     return Whole(low, high)
 
 
+def number(low: float, high: float) -> Number:
+    """Accept a number within bounds."""
+    return Number(low, high)
+
+
 def seconds(low: float, high: float) -> Number:
     """Accept a number of seconds within bounds."""
     return Number(low, high, "number of seconds")

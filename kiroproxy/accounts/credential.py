@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from kiroproxy.accounts.expiry import parse_time
 from kiroproxy.accounts.fields import REGION, Fields, is_cut
 from kiroproxy.accounts.proxy import Proxy, parse_proxy
-from kiroproxy.config import ENDPOINTS, MAX_CONCURRENCY, MAX_RPM, Config
+from kiroproxy.config import ENDPOINTS, MAX_CONCURRENCY, MAX_CREDITS, MAX_RPM, Config
 from kiroproxy.errors import ConfigError
 from kiroproxy.values import normal_machine_id
 
@@ -41,7 +41,7 @@ KNOWN_KEYS = frozenset((
     "id", "accessToken", "refreshToken", "profileArn", "expiresAt", "authMethod", "clientId",
     "clientSecret", "priority", "region", "authRegion", "apiRegion", "machineId", "email",
     "proxyUrl", "proxyUsername", "proxyPassword", "endpoint", "kiroApiKey", "disabled",
-    "maxConcurrency", "rpm",
+    "maxConcurrency", "rpm", "minRemainingCredits", "minRemainingPercent",
 ))
 # fmt: on
 _API_KEY_PREFIX = "ksk_"
@@ -66,6 +66,8 @@ class Credential:
     priority: int = 0  # smaller is asked first
     max_concurrency: int = 0  # requests in flight at most; 0 = no limit
     rpm: int = 0  # requests in any 60 s at most; 0 = no limit
+    min_remaining_credits: float = 0.0  # with fewer left of its plan it rests until the reset
+    min_remaining_percent: float = 0.0
     auth_region: str = "us-east-1"
     api_region: str = "us-east-1"
     machine_id: str = ""
@@ -143,6 +145,12 @@ def parse(raw: Mapping[str, Any], config: Config, *, id: int) -> Parsed:
         "priority": fields.whole("priority"),
         "max_concurrency": fields.limit("maxConcurrency", config.max_concurrency, MAX_CONCURRENCY),
         "rpm": fields.limit("rpm", config.rpm, MAX_RPM),
+        "min_remaining_credits": fields.amount(
+            "minRemainingCredits", config.min_remaining_credits, MAX_CREDITS
+        ),
+        "min_remaining_percent": fields.amount(
+            "minRemainingPercent", config.min_remaining_percent, 100
+        ),
         "email": fields.text("email"),
         "endpoint": _endpoint(fields, config),
         "disabled": fields.flag("disabled"),

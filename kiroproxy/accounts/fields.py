@@ -81,6 +81,20 @@ class Fields:
         self.warn(key, f"is not from 0 to {most}; {default} is used", "Write 0 for no limit")
         return default
 
+    def amount(self, key: str, default: float, most: float) -> float:
+        """Return a number from 0 on; the default where none is named, or none that can be kept."""
+        value = self.raw.get(key)
+        if value in (None, ""):
+            return default
+        try:
+            number = float(value) if not isinstance(value, bool) else -1.0
+        except (TypeError, ValueError):
+            number = -1.0
+        if 0 <= number <= most:
+            return number
+        self.warn(key, f"is not from 0 to {most:g}; {default:g} is used", "Write a number")
+        return default
+
     def flag(self, key: str) -> bool:
         value = self.raw.get(key)
         if isinstance(value, str):

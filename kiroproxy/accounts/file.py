@@ -75,8 +75,12 @@ class GuardedFile:
 
     def lock_for(self, id: int) -> FileLock:
         """Return the lock under which one process at a time renews a credential."""
+        return self.side_lock(str(id))
+
+    def side_lock(self, name: str) -> FileLock:
+        """Return a lock that all who use this file know by a name."""
         target = self.target
-        return FileLock(target.with_name(f".{target.name}.{id}.lock"))
+        return FileLock(target.with_name(f".{target.name}.{name}.lock"))
 
     def exposure(self) -> str:
         """Return the file's mode in octal if other users can read it, else ""."""

@@ -12,19 +12,41 @@ choice. A credential at its limit of requests, in flight or a minute, is not ask
 Source: BEHAVIOUR.md, "Retries inside the gateway".
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from kiroproxy._ring import Ring, RingFull
 from kiroproxy._roster import Roster
+from kiroproxy.accounts.balance import Balance
 from kiroproxy.accounts.credential import Credential
 from kiroproxy.accounts.entitlement import Entitlements
 from kiroproxy.accounts.page import private_ring
-from kiroproxy.accounts.slot import PROBE_AFTER_MS, PROBED, REASONS, REMOVED, Slot
-from kiroproxy.errors import ConfigError, GatewayError, NoCredential, QuotaExhausted, Throttled
+from kiroproxy.accounts.slot import (
+    PROBE_AFTER_MS,
+    PROBED,
+    REASONS,
+    REMOVED,
+    TOO_MANY_FAILURES,
+    Slot,
+    start_of_next_month,
+)
+from kiroproxy.errors import (
+    ConfigError,
+    GatewayError,
+    ModelRefused,
+    NoCredential,
+    NotFound,
+    QuotaExhausted,
+    Throttled,
+)
 
 # A request ends, or a minute moves on: sooner than that is a guess.
 _BUSY_S = 1.0
+# A plan that Kiro refused although it has credits: how long before one request may try again.
+_REFUSED_MS = 3_600_000
+# What Kiro refused to an account is asked of it again after that: plans change, lists come late.
+_DENIED_MS = 3_600_000
+_MODELS_MAX = 1000
 
 
 class Lease:
@@ -65,6 +87,14 @@ class View:
     is_usable: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Who may be asked. Shape: `order` is by position in the roster."""
+
+    order: list[Slot]
+    roster: Roster
+
+
 class Pool:
     """All credentials with their live state.
 
@@ -81,9 +111,13 @@ class Pool:
     ) -> None:
         self.entitlements = entitlements or Entitlements()  # what each may use, where known
         self.mode = mode  # "priority" or "balanced"; may be changed at any time
+        # Called with a credential whose plan Kiro called used up without saying until when.
+        self.on_exhausted: Callable[[Credential], None] = lambda credential: None
         self._ring = ring or private_ring()
         self._slots: dict[int, Slot] = {}
-        self._order: list[Slot] = []  # by position in the roster
+        self._everybody = _Choice([], Roster(self._ring, [], PROBED, PROBE_AFTER_MS))
+        self._choices: dict[str, _Choice] = {}  # by model id, where somebody lacks the model
+        self._knowledge = self.entitlements.version
         self._changes = self._ring.changes
         self._edition = self._ring.edition
         self._admit(credentials)
@@ -98,31 +132,66 @@ class Pool:
         Shape: `exclude` holds ids that this request has used up; requests of one `conversation`
         go to one credential as long as it is usable.
         Raises: Throttled, QuotaExhausted, NoCredential — all are out; see `_why_nobody`.
-        Cost: see `Roster.take`; one lease is allocated.
+            NotFound — none of them may use the model.
+        Cost: see `Roster.take`; one lease is allocated. The first choice for a model that some
+            lack costs O(slots), until something becomes known anew.
         """
+        choice = self._choice(model_id, now_ms)
+        if not choice.order and self._slots:
+            raise NotFound(f"model: {model_id} is not included in the plan of any credential")
         excluded = self._indices(exclude) if exclude else ()
-        taken = self._roster.take(now_ms, conversation, self.mode != "priority", excluded)
+        taken = choice.roster.take(now_ms, conversation, self.mode != "priority", excluded)
         if taken < 0:
-            raise self._why_nobody(excluded, now_ms)
-        return Lease(self._order[taken >> 1], bool(taken & 1))
+            raise self._why_nobody(choice, excluded, now_ms)
+        return Lease(choice.order[taken >> 1], bool(taken & 1))
 
     def report(self, lease: Lease, error: GatewayError | None, now_ms: int) -> None:
         """Note how a try ended; None = Kiro answered. May be called once for every try."""
         if error is None:
             lease.slot.succeeded(now_ms)
-        else:
-            lease.slot.failed(error, now_ms)
+            return
+        self.note(lease.credential.id, error, now_ms)
+
+    def note(self, id: int, error: GatewayError, now_ms: int) -> None:
+        """Note what happened to a credential outside of a request."""
+        slot = self._slots.get(id)
+        if slot is None:
+            return
+        slot.failed(error, now_ms)
+        if isinstance(error, ModelRefused) and error.model_id:
+            self.entitlements.deny(id, error.model_id, now_ms + _DENIED_MS)
+        if isinstance(error, QuotaExhausted) and error.retry_after_s is None:
+            self.on_exhausted(slot.credential)
+
+    def _choice(self, model_id: str, now_ms: int) -> "_Choice":
+        """Return who may be asked for a model: everybody not known to lack it."""
+        known = self.entitlements
+        known.expire(now_ms)
+        if known.version != self._knowledge:
+            self._knowledge = known.version
+            self._choices.clear()
+        found = self._choices.get(model_id)
+        if found is None:
+            order = self._everybody.order
+            able = [s for s in order if known.capable(s.credential.id, model_id) is not False]
+            found = self._everybody if len(able) == len(order) else self._arranged(able)
+            if len(self._choices) >= _MODELS_MAX:  # names are the catalogue's; this is a fuse
+                self._choices.clear()
+            self._choices[model_id] = found
+        return found
 
     def _indices(self, ids: Collection[int]) -> list[int]:
         return [self._slots[id].index for id in ids if id in self._slots]
 
-    def _why_nobody(self, excluded: Collection[int], now_ms: int) -> GatewayError:
+    def _why_nobody(
+        self, choice: "_Choice", excluded: Collection[int], now_ms: int
+    ) -> GatewayError:
         """Say what the client can do; what this request has not tried yet counts for more."""
         if not self._slots:
             return NoCredential(
                 "No credential is configured. Add one to credentials.json or set KIRO_API_KEY"
             )
-        enabled, wait_ms, quota_ms, reasons, probe_ms = self._roster.outlook(now_ms, excluded)
+        enabled, wait_ms, quota_ms, reasons, probe_ms = choice.roster.outlook(now_ms, excluded)
         if not enabled:
             names = sorted(name for bit, name in enumerate(REASONS) if reasons >> bit & 1)
             return NoCredential(
@@ -199,11 +268,35 @@ class Pool:
         """Forget a credential's faults and enable it, unless its entry cannot be used."""
         self._slots[id].reset()
 
-    def set_quota_reset(self, id: int, at_ms: int) -> None:
-        """Correct the guessed reset date of an exhausted plan; Kiro's usage answer has it."""
+    def is_enabled(self, id: int) -> bool:
+        """Say whether a credential is in use, now or when some wait is over."""
         slot = self._slots.get(id)
-        if slot and slot.state.quota_until_ms:
-            self._ring.exhaust(slot.index, at_ms)
+        return slot is not None and slot.reason in ("", TOO_MANY_FAILURES)
+
+    def is_exhausted(self, id: int, now_ms: int) -> bool:
+        """Say whether a credential waits for its plan to begin anew."""
+        slot = self._slots.get(id)
+        return slot is not None and slot.state.quota_until_ms > now_ms
+
+    def settle(
+        self, id: int, balance: Balance, now_ms: int, *, after_refusal: bool = False
+    ) -> bool:
+        """Take a credential out, or let it prove itself, by what is left of its plan.
+
+        Shape: returns whether it is out; `after_refusal` = Kiro has just called it used up.
+        """
+        slot = self._slots.get(id)
+        if slot is None:
+            return False
+        kept = slot.credential.min_remaining_credits, slot.credential.min_remaining_percent
+        if balance.is_spent or balance.is_below(*kept):
+            later = balance.next_reset_ms
+            until_ms = later if later > now_ms else start_of_next_month(now_ms)
+            self._ring.exhaust(slot.index, until_ms)
+            return True
+        if slot.state.quota_until_ms > now_ms:
+            self._ring.exhaust(slot.index, now_ms + (_REFUSED_MS if after_refusal else 0))
+        return after_refusal
 
     def _admit(self, credentials: Iterable[Credential]) -> None:
         try:
@@ -229,11 +322,15 @@ class Pool:
 
     def _arrange(self) -> None:
         """Put the order of choice together anew. Cost: O(slots log slots), on changes only."""
-        self._order = sorted(
+        order = sorted(
             self._slots.values(), key=lambda slot: (slot.credential.priority, slot.credential.id)
         )
-        members = [(slot.index, *_terms(slot.credential)) for slot in self._order]
-        self._roster = Roster(self._ring, members, PROBED, PROBE_AFTER_MS)
+        self._everybody = self._arranged(order)
+        self._choices.clear()
+
+    def _arranged(self, order: list[Slot]) -> "_Choice":
+        members = [(slot.index, *_terms(slot.credential)) for slot in order]
+        return _Choice(order, Roster(self._ring, members, PROBED, PROBE_AFTER_MS))
 
     # -- for health and admin --------------------------------------------------------------
 
@@ -244,11 +341,11 @@ class Pool:
 
     def counts(self, now_ms: int) -> tuple[int, int]:
         """Return how many credentials there are, and how many could serve now."""
-        return len(self._order), self._roster.usable(now_ms)
+        return len(self._everybody.order), self._everybody.roster.usable(now_ms)
 
     def snapshot(self, now_ms: int = 0) -> Sequence[View]:
         """Return what is known of every credential, in the order they would be asked."""
-        return [_view(slot, now_ms) for slot in self._order]
+        return [_view(slot, now_ms) for slot in self._everybody.order]
 
 
 def _terms(credential: Credential) -> tuple[int, int, int]:

@@ -7,7 +7,7 @@ the run: a fault seen before a restart is found again or has passed.
 Theory of operation. There are four ways in which a slot can be out of the choice:
   avoided    something between us and Kiro failed; still used when nobody else can be
   cooling    Kiro said "not now" or the token could not be renewed; out until a time
-  exhausted  the plan is used up; out until the reset date, then used again
+  exhausted  the plan is used up; out until the reset date, then one request proves it anew
   disabled   out until somebody acts; but TooManyFailures gets one probe every five minutes
 What a fault class leads to is the table `CONSEQUENCES`; a class not in it takes its base's row.
 
@@ -95,6 +95,8 @@ class State(NamedTuple):
     def is_usable(self, now_ms: int) -> bool:
         """Say whether a request may be sent with it now, limits aside."""
         if self.cooling_until_ms > now_ms or self.quota_until_ms > now_ms:
+            return False
+        if self.quota_until_ms and self.is_probing:
             return False
         is_due = self.probe_at_ms and not self.is_probing and now_ms >= self.probe_at_ms
         return not self.reason or bool(is_due)

@@ -173,6 +173,10 @@ class Store:
         """Return the lock under which one process at a time renews a credential."""
         return self._file.lock_for(id)
 
+    def duty_lock(self) -> FileLock:
+        """Return the lock of the one process that cares for idle credentials."""
+        return self._file.side_lock("keeper")
+
     # -- one file, read and replaced -------------------------------------------------------
 
     @contextlib.contextmanager

@@ -3,10 +3,11 @@
 Rules of this file: parts are put together here and nowhere else; what runs in the background
 belongs to `Gateway`, which stops it and waits for it.
 
-Theory of operation: two background tasks. One fetches the model catalogue every hour, so
+Theory of operation: three background tasks. One fetches the model catalogue every hour, so
 that names resolve to what the account really has; until it succeeds the built-in catalogue
 answers. The other looks whether somebody changed the credentials file (the IDE, another
-worker, a person) or config.json and takes the change over. With several workers a third one
+worker, a person) or config.json and takes the change over. The third cares for
+idle credentials, in one worker of all: `upstream.keeper`. With several workers another one
 watches the shared page for what the others have renewed or read; faults and cooldowns need no
 watching, for every choice reads them there.
 """
@@ -19,6 +20,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from kiroproxy import logs
+from kiroproxy.accounts.balance_file import BalanceFile
 from kiroproxy.accounts.credential import Credential
 from kiroproxy.accounts.page import open_ring, private_ring
 from kiroproxy.accounts.pool import Pool
@@ -30,7 +32,9 @@ from kiroproxy.server.config_file import ConfigFile
 from kiroproxy.upstream.connection import ConnectionPool
 from kiroproxy.upstream.control import ControlPlane
 from kiroproxy.upstream.dispatch import Dispatcher
+from kiroproxy.upstream.keeper import Keeper
 from kiroproxy.upstream.refresh import Refresher
+from kiroproxy.upstream.usage import Usage
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +81,21 @@ class Gateway:
         self.dispatcher = Dispatcher(
             config, self.pool, self.refresher, self.connections, self.control
         )
+        self.usage = Usage(
+            self.pool,
+            self.refresher,
+            self.control,
+            BalanceFile(self.config.credentials_path),
+            self.dispatcher.profiles,
+            now_ms,
+        )
+        self.pool.on_exhausted = self.usage.ask_after_refusal
+        await self.usage.apply_known()
+        keeper = Keeper(
+            self.pool, self.refresher, self.usage, self.store.duty_lock(), config, now_ms
+        )
         self._background = [
+            asyncio.create_task(keeper.run()),
             asyncio.create_task(_forever(self._fetch_catalogue, CATALOGUE_S, CATALOGUE_RETRY_S)),
             asyncio.create_task(_forever(self._follow_files, FILES_S, FILES_S)),
         ]
@@ -90,6 +108,7 @@ class Gateway:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        await self.usage.aclose()
         await self.refresher.aclose()
         await self.connections.aclose()
         await self.control.aclose()
@@ -187,6 +206,7 @@ class Gateway:
     async def _reread_credentials(self) -> None:
         try:
             self.pool.sync(await asyncio.to_thread(self.store.load))
+            await self.usage.apply_known()  # what has to be kept of a plan may have changed
         except (ConfigError, OSError) as fault:
             _log.warning("%s", fault)
 

@@ -5,6 +5,7 @@ Rules of this file: data. A model without a schema takes no additionalModelReque
 Source: ListAvailableModels answers published by gateways in September and October 2026.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -128,10 +129,13 @@ MODELS: Final = {
 DEFAULT_MODEL: Final = "auto"
 
 
-def listing(limit: int = 50, after: str = "") -> dict[str, object]:
-    """Return one page of ListAvailableModels; `after` is the token the page before gave."""
-    ids = list(MODELS)
-    start = ids.index(after) + 1 if after in MODELS else 0
+def listing(limit: int = 50, after: str = "", only: Collection[str] = ()) -> dict[str, object]:
+    """Return one page of ListAvailableModels; `after` is the token the page before gave.
+
+    Shape: `only` are the ids a plan includes, () = all.
+    """
+    ids = [model_id for model_id in MODELS if not only or model_id in only]
+    start = ids.index(after) + 1 if after in ids else 0
     page = ids[start : start + limit]
     more = page[-1] if page and start + limit < len(ids) else None
     return {

@@ -41,8 +41,10 @@ def usage(request: Request, tokens: TokenState) -> Any:
     told = _told(request)
     if refusal := check_caller(request.headers, tokens, told.get("profileArn"), request.region):
         return refusal
+    account = tokens.caller(request.headers["authorization"].removeprefix("Bearer "))
+    assert account is not None, "the caller was checked"
     next_reset = (int(tokens.clock()) // (30 * DAY_S) + 1) * 30 * DAY_S
-    used = float(tokens.calls["generate"]) / 10
+    used, tried = min(account.used, account.plan), max(account.used - account.plan, 0.0)
     breakdown = {
         "resourceType": "CREDIT",
         "displayName": "Credit",
@@ -51,8 +53,8 @@ def usage(request: Request, tokens: TokenState) -> Any:
         "currency": "USD",
         "currentUsage": int(used),
         "currentUsageWithPrecision": used,
-        "usageLimit": 50,
-        "usageLimitWithPrecision": 50.0,
+        "usageLimit": int(account.plan),
+        "usageLimitWithPrecision": account.plan,
         "currentOverages": 0,
         "currentOveragesWithPrecision": 0.0,
         "overageCap": 10_000,
@@ -63,10 +65,10 @@ def usage(request: Request, tokens: TokenState) -> Any:
         "freeTrialInfo": {
             "freeTrialStatus": "ACTIVE",
             "freeTrialExpiry": float(next_reset),
-            "currentUsage": 0,
-            "currentUsageWithPrecision": 0.0,
-            "usageLimit": 500,
-            "usageLimitWithPrecision": 500.0,
+            "currentUsage": int(tried),
+            "currentUsageWithPrecision": tried,
+            "usageLimit": int(account.trial),
+            "usageLimitWithPrecision": account.trial,
         },
         "bonuses": [],
     }
@@ -98,7 +100,9 @@ def models(request: Request, tokens: TokenState) -> Any:
     limit = str(told.get("maxResults", "50"))
     if "origin" not in told or not limit.isdecimal() or not 1 <= int(limit) <= 50:
         return Refusal(400, "ValidationException", IMPROPER, rule="origin, maxResults 1–50")
-    return catalogue.listing(int(limit), str(told.get("nextToken", "")))
+    account = tokens.caller(request.headers["authorization"].removeprefix("Bearer "))
+    only = account.models if account else ()
+    return catalogue.listing(int(limit), str(told.get("nextToken", "")), only)
 
 
 def profiles(request: Request, tokens: TokenState) -> Any:

@@ -16,6 +16,8 @@ import orjson
 IMPROPER: Final = "Improperly formed request."
 BAD_BEARER: Final = "The bearer token included in the request is invalid"
 ARN_REQUIRED: Final = "profileArn is required for this request."
+USED_UP: Final = "You have reached the limit."
+NO_SUCH_MODEL: Final = "Invalid model ID. Please select a different model to continue."
 NOT_AUTHORIZED: Final = "User is not authorized to make this call."
 
 NAMESPACES: Final = {

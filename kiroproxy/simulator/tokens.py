@@ -36,7 +36,17 @@ class Account:
     client_secret: str = ""
     api_key: str = ""
     rotations: int = 0
+    used: float = 0.0  # credits of the plan
+    plan: float = 50.0
+    trial: float = 500.0  # credits beside the plan, used after it
+    is_metered: bool = False  # its credits may run out; the demo's never do
+    models: tuple[str, ...] = ()  # which it may use; () = all there are
     spent: list[str] = field(default_factory=list)  # refresh tokens of the past, oldest first
+
+    @property
+    def is_spent(self) -> bool:
+        """Tell whether every credit is used."""
+        return self.is_metered and self.used >= self.plan + self.trial
 
     @property
     def is_api_key(self) -> bool:

@@ -7,6 +7,7 @@ rules below name; every refusal tells its rule in `x-simulator-rule`.
     A2 a ksk_ key comes with TokenType API_KEY and without a profileArn; no one else sends it so
     A3 a profileArn is the caller's own, of the region the host serves, and there if required
     A4 content type and target belong to the generation
+    A6 an account whose credits are used up is told so; one without a model is refused it
     A5 "ide" states its agent mode, opt-out, invocation id, attempt and identity
 
 Source: captured requests of the three client generations; answers recorded by gateways' users.
@@ -23,17 +24,26 @@ from kiroproxy.simulator.refusals import (
     ARN_REQUIRED,
     BAD_BEARER,
     IMPROPER,
+    NO_SUCH_MODEL,
     NOT_AUTHORIZED,
+    USED_UP,
     Refusal,
     Violation,
     denied,
     from_violation,
 )
 
+REQUEST_CREDITS: Final = 0.1
+
 
 class Caller(Protocol):
-    """What is known of a bearer token: its own ARN ("" = any) and whether it is a ksk_ key."""
+    """What is known of a bearer token: its own ARN ("" = any), its kind, its plan."""
 
+    used: float
+    models: tuple[str, ...]
+
+    @property
+    def is_spent(self) -> bool: ...
     @property
     def profile_arn(self) -> str: ...
     @property
@@ -104,7 +114,22 @@ def check_request(
         return Refusal(400, "ValidationException", ARN_REQUIRED, rule="A3 profileArn missing")
     found = find(body, generation)
     found = found or list(rules.genuineness(read(body, generation)))
-    return from_violation(found[0]) if found else None
+    return from_violation(found[0]) if found else _check_plan(headers, state, body)
+
+
+def _check_plan(headers: Mapping[str, str], state: State, body: dict[str, Any]) -> Refusal | None:
+    """A6, and what an accepted request costs."""
+    caller = state.caller(headers["authorization"].removeprefix("Bearer "))
+    assert caller is not None, "the caller was checked"
+    message = body["conversationState"]["currentMessage"]["userInputMessage"]
+    if caller.models and message.get("modelId", "auto") not in caller.models:
+        rule = "A6 the plan does not include the model"
+        return Refusal(400, "ValidationException", NO_SUCH_MODEL, "INVALID_MODEL_ID", rule=rule)
+    if caller.is_spent:
+        kind, reason = "ServiceQuotaExceededException", "MONTHLY_REQUEST_COUNT"
+        return Refusal(402, kind, USED_UP, reason, rule="A6 the credits are used up")
+    caller.used += REQUEST_CREDITS
+    return None
 
 
 def generation_of(headers: Mapping[str, str]) -> str:

@@ -30,6 +30,7 @@ from kiroproxy.accounts.pool import Lease, Pool
 from kiroproxy.config import Config, Source
 from kiroproxy.errors import (
     GatewayError,
+    ModelRefused,
     PromptTooLong,
     ProtocolViolation,
     Refused,
@@ -259,7 +260,7 @@ class Exchange:
         """Return what the client should see of a failure that no try follows."""
         if isinstance(error, PromptTooLong):
             return faults.with_numbers(error, self._plan.input_tokens, self._plan.context_window)
-        if isinstance(error, Refused):
+        if isinstance(error, Refused) and not isinstance(error, ModelRefused):
             return error
         return verdict.best([*self._seen, error])
 
@@ -363,9 +364,11 @@ class Exchange:
             self._drop_response()
             return True
         credential_id = self._lease.credential.id
+        if isinstance(error, ModelRefused):
+            error.model_id = self._plan.model.id
         self._report(error)
         self._let_go()
-        if isinstance(error, Refused) and not self._is_doubtful(error):
+        if self._is_final(error):
             return False
         self._passed.add(credential_id)
         if verdict.condemns(error) or self._tries_of[credential_id] >= _TRIES_A_CREDENTIAL:
@@ -414,6 +417,12 @@ class Exchange:
     async def _find_profile(self, credential: Credential, error: WrongProfile) -> None:
         if not await self._shared.profiles.resolve(credential):
             raise error
+
+    def _is_final(self, error: UpstreamError) -> bool:
+        """Whether the request itself is to blame; the plan of the account is not the request."""
+        if not isinstance(error, Refused) or isinstance(error, ModelRefused):
+            return False
+        return not self._is_doubtful(error)
 
     def _is_doubtful(self, error: Refused) -> bool:
         """Whether a 400 is one of those that get a second chance, and has not had it."""

@@ -21,6 +21,7 @@ from kiroproxy.errors import (
     BadFrame,
     ConnectionLost,
     EmptyAnswer,
+    ModelRefused,
     Overloaded,
     PromptTooLong,
     ProtocolViolation,
@@ -237,6 +238,10 @@ _RULES: tuple[tuple[Callable[[Told], bool], Verdict], ...] = (
         _as(SignatureRefused, "Invalid `signature` in `thinking` block"),
     ),
     (lambda told: told.says("invalid tool use format"), _refused_for_now),
+    (
+        lambda told: told.reason == "INVALID_MODEL_ID" or told.says("invalid model id"),
+        _as(ModelRefused, _REFUSALS["INVALID_MODEL_ID"]),
+    ),
     (lambda told: told.reason in _REFUSALS, _refused),
     (
         lambda told: (

@@ -126,6 +126,17 @@ class Refresher:
             return False
         return credential.expires_in_ms(self._now_ms()) > max(windows)
 
+    def is_due(self, credential: Credential) -> bool:
+        """Say whether a token should be renewed although nobody needs it yet."""
+        if credential.auth_method == "api_key" or self._is_quiet(credential.id):
+            return False
+        advisory_ms, _ = self._windows_of(credential.id)
+        return credential.expires_in_ms(self._now_ms()) <= advisory_ms
+
+    async def renew_ahead(self, credential: Credential) -> None:
+        """Renew a token that is due, waiting for the end of it. Raises: as `fresh`."""
+        await asyncio.shield(self._flight(credential, ""))
+
     async def aclose(self) -> None:
         """Let flights land, then write what could not be written before."""
         if self._flights:

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 
 from kiroproxy.errors import (
     GatewayError,
+    ModelRefused,
     NoCredential,
+    NotFound,
     Overloaded,
     QuotaExhausted,
     RefreshFailed,
@@ -29,6 +31,8 @@ _RANKS: tuple[tuple[type[GatewayError], int], ...] = (
     (UpstreamTimeout, 70),
     (RefreshFailed, 50),
     (QuotaExhausted, 40),  # clients stop for good at a 402: only if nothing passes by itself
+    (ModelRefused, 30),  # another credential was not refused, and may answer later
+    (NotFound, 15),  # the same, known already
     (NoCredential, 10),
 )
 

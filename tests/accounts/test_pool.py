@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kiroproxy import errors
+from kiroproxy.accounts.balance import Balance
 from kiroproxy.accounts.credential import Credential
 from kiroproxy.accounts.pool import Lease, Pool, View
 
@@ -203,11 +204,110 @@ def test_an_exhausted_plan_waits_for_the_first_of_next_month() -> None:
     assert view(one, now_ms=FEBRUARY).disabled_reason == ""
 
 
+SPENT = Balance(used=50, limit=50, next_reset_ms=NOW + 60 * MINUTES)
+LEFT = Balance(used=20, limit=50, next_reset_ms=NOW + 60 * MINUTES)
+
+
 def test_an_exhausted_plan_waits_for_its_own_reset_date_where_that_is_known() -> None:
     one = pool(0)
     ask(one, errors.QuotaExhausted("x"))
-    one.set_quota_reset(1, NOW + 60 * MINUTES)
+    assert one.settle(1, SPENT, NOW, after_refusal=True) is True
+    assert not usable(one, NOW + 60 * MINUTES - 1)
     assert usable(one, NOW + 60 * MINUTES)
+
+
+def test_who_was_refused_without_a_date_is_told_once_and_only_without() -> None:
+    one, told = pool(0), []
+    one.on_exhausted = told.append
+    ask(one, errors.QuotaExhausted("x"))
+    assert [credential.id for credential in told] == [1]
+    ask(one, errors.QuotaExhausted("x", retry_after_s=60), FEBRUARY)
+    assert len(told) == 1
+
+
+def test_a_plan_refused_although_it_has_credits_waits_an_hour() -> None:
+    one = pool(0)
+    ask(one, errors.QuotaExhausted("x"))
+    assert one.settle(1, LEFT, NOW, after_refusal=True) is True
+    assert not usable(one, NOW + 59 * MINUTES)
+    assert usable(one, NOW + 60 * MINUTES)
+
+
+def test_a_plan_that_began_anew_is_proven_by_one_request() -> None:
+    one = pool(0)
+    ask(one, errors.QuotaExhausted("x"))
+    probe = acquire(one, FEBRUARY)
+    assert not usable(one, FEBRUARY)
+    with pytest.raises(errors.Throttled) as caught:
+        acquire(one, FEBRUARY)
+    assert caught.value.retry_after_s == 1
+    one.report(probe, None, FEBRUARY)
+    probe.release()
+    leases = [acquire(one, FEBRUARY) for _ in range(3)]
+    assert len(leases) == 3
+
+
+def test_a_probe_that_is_refused_waits_for_the_month_after() -> None:
+    one = pool(0)
+    ask(one, errors.QuotaExhausted("x"))
+    ask(one, errors.QuotaExhausted("x"), FEBRUARY)
+    assert not usable(one, FEBRUARY + 27 * 24 * 60 * MINUTES)
+    assert usable(one, FEBRUARY + 28 * 24 * 60 * MINUTES)
+
+
+def test_a_plan_that_was_paid_for_heals_before_its_reset_date() -> None:
+    one = pool(0)
+    one.settle(1, SPENT, NOW)
+    assert one.settle(1, LEFT, NOW + MINUTES) is False
+    assert usable(one, NOW + MINUTES)
+    assert ask(one, None, NOW + MINUTES) == 1
+
+
+def test_a_plan_below_what_the_operator_keeps_rests_until_its_reset() -> None:
+    two = Pool([Credential(1, min_remaining_credits=31), Credential(2, min_remaining_percent=60)])
+    assert [two.settle(id, LEFT, NOW) for id in (1, 2)] == [True, False]
+    assert view(two).disabled_reason == "QuotaExceeded"
+    assert ask(two, None) == 2
+    two.replace(Credential(1))
+    two.settle(1, LEFT, NOW)
+    assert usable(two, NOW)
+
+
+# -- what a plan includes ------------------------------------------------------------------
+
+
+def test_a_credential_known_not_to_have_the_model_is_not_asked() -> None:
+    two = pool(0, 1)
+    two.entitlements.learn(1, ["small"])
+    assert two.acquire(model_id="large", now_ms=NOW).credential.id == 2
+    assert two.acquire(model_id="small", now_ms=NOW).credential.id == 1
+    two.entitlements.learn(1, ["small", "large"])
+    assert two.acquire(model_id="large", now_ms=NOW).credential.id == 1
+
+
+def test_a_model_that_nobody_has_is_not_found_and_nobody_is_asked() -> None:
+    one = pool(0)
+    one.entitlements.learn(1, ["small"])
+    with pytest.raises(errors.NotFound, match="large"):
+        one.acquire(model_id="large", now_ms=NOW)
+
+
+def test_a_refused_model_is_not_asked_for_again_for_an_hour() -> None:
+    two, refused = pool(0, 1), errors.ModelRefused("x")
+    refused.model_id = "m"
+    assert ask(two, refused) == 1
+    assert ask(two, None) == 2
+    assert two.acquire(model_id="other", now_ms=NOW).credential.id == 1
+    assert ask(two, None, NOW + 60 * MINUTES) == 1
+
+
+def test_a_listing_and_a_change_of_the_file_are_both_seen_by_the_next_choice() -> None:
+    one = pool(0)
+    one.entitlements.learn(1, ["small"])
+    with pytest.raises(errors.NotFound):
+        acquire(one)
+    one.sync([Credential(1), Credential(2)])
+    assert acquire(one).credential.id == 2
 
 
 def test_all_exhausted_is_402_and_one_cooling_among_them_is_429() -> None:

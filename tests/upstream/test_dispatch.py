@@ -19,7 +19,9 @@ from kiroproxy.errors import (
     ConnectionLost,
     CredentialDead,
     EmptyAnswer,
+    ModelRefused,
     NoCredential,
+    NotFound,
     Overloaded,
     PromptTooLong,
     ProtocolViolation,
@@ -618,3 +620,24 @@ async def test_a_conversation_stays_with_its_credential_and_comes_back_to_it(kir
     k.pool.reset(id)
     await k.ask(plans[0])
     assert k.asked[-1] == home[0]
+
+
+# -- models that a plan does not include -----------------------------------------------------
+
+NO_MODEL = refusal(400, "Invalid model ID.", "INVALID_MODEL_ID")
+
+
+async def test_a_model_one_account_lacks_is_had_from_another_and_the_lack_is_remembered(kiro):
+    k = await kiro({"t1": [NO_MODEL], "t2": [OK]}, 2)
+    for _ in range(3):
+        assert await k.ask() == b"hello"
+    assert k.asked == ["t1", "t2", "t2", "t2"]
+    assert k.waits == []
+    assert k.view().is_usable
+
+
+async def test_a_model_nobody_has_is_refused_and_nobody_is_asked_twice(kiro):
+    k = await kiro([NO_MODEL], 3)
+    await k.fails(ModelRefused)
+    await k.fails(NotFound)
+    assert sorted(k.asked) == ["t1", "t2", "t3"]
