@@ -37,6 +37,7 @@ from kiroproxy.errors import (
     Suspended,
     Throttled,
     TokenRejected,
+    Unmet,
     UpstreamTimeout,
     WrongProfile,
 )
@@ -218,6 +219,7 @@ CONSEQUENCES: Mapping[type, Callable[[Slot, GatewayError, int], None]] = {
     EmptyAnswer: _avoid,
     Overloaded: _nothing,
     Refused: _nothing,
+    Unmet: _nothing,
     Throttled: _cool,
     QuotaExhausted: _exhaust,
     TokenRejected: _count,
