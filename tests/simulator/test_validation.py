@@ -348,6 +348,9 @@ def test_a_body_nested_too_deeply_is_refused():
 class Someone:
     profile_arn: str = ""
     is_api_key: bool = False
+    used: float = 0.0
+    models: tuple[str, ...] = ()
+    is_spent: bool = False
 
 
 @dataclass
