@@ -11,7 +11,7 @@ CLIENTS := .venv/clients
 COMPILED := $(patsubst kiroproxy/%.pyx,kiroproxy.%,$(wildcard kiroproxy/*.pyx))
 FLAGS := $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(if $(WORKERS),--workers $(WORKERS))
 
-.PHONY: run build check test clients bench micro instructions load clean
+.PHONY: run build check test clients bench micro tokens instructions load clean
 
 # Serves Kiro when there is a credentials.json, else the built-in simulator. PORT=8080 HOST=127.0.0.1
 run: build
@@ -55,6 +55,17 @@ micro: build
 		-o python_functions='bench_*' --benchmark-only --benchmark-max-time=0.3 --benchmark-min-rounds=5 \
 		--benchmark-columns=median,iqr,rounds --benchmark-json=.benchmarks/micro.json
 	$(BIN)/python -m benchmarks.compare --micro .benchmarks/micro.json
+	@$(MAKE) --no-print-directory tokens
+
+# How near the token counts are to those of Anthropic's published tokenizer, which npm fetches.
+tokens: build .benchmarks/tokenizer/built
+	$(BIN)/python -m benchmarks.tokens .benchmarks/tokenizer/node_modules
+
+.benchmarks/tokenizer/built: benchmarks/tokens/package.json benchmarks/tokens/package-lock.json
+	@.ci/needs node
+	@mkdir -p $(@D) && cp $^ $(@D)
+	npm ci --silent --ignore-scripts --no-audit --no-fund --prefix $(@D) </dev/null
+	@touch $@
 
 # Instructions of the hot paths under valgrind, compared with the stored ones. STORE=1 replaces these.
 instructions: build

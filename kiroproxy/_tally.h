@@ -27,17 +27,20 @@ struct kp_tally {
   int64_t humps;     /* a capital behind a small letter */
   int64_t capitals;  /* pairs of capitals, without overlap */
   int64_t digits;
+  int64_t numbers;   /* runs of digits */
   int64_t signs;      /* ASCII that is none of the others */
   int64_t sign_pairs; /* of them, without overlap */
   int64_t lines;      /* line feeds */
   int64_t walls;      /* 64 blanks in a row, without overlap */
+  int64_t gaps;       /* runs of two blanks or more within a line */
 };
 
 struct kp_runs { /* what the next turn must know of the last; all zero at the start */
   int64_t small, blank;              /* how long the open run is */
   int64_t capitals, odd_capitals;    /* of which pairs are made at the end */
   int64_t signs, odd_signs;
-  uint64_t after_letter, after_small; /* 1: the last character was one */
+  /* 1: the last character was one; filled: no blank, no line feed; gap: a blank behind a filled */
+  uint64_t after_letter, after_small, after_digit, after_filled, after_gap;
   int open_capitals, open_signs;     /* 0 no open run, 1 it began at an even place, 2 at an odd */
 };
 
@@ -135,11 +138,17 @@ static inline int64_t kp_stretches(uint64_t mask, int64_t *run) {
 
 static inline __attribute__((always_inline)) void kp_turn(const struct kp_masks *m,
                                                           struct kp_tally *t, struct kp_runs *r) {
-  uint64_t letter = m->small | m->capital;
+  uint64_t letter = m->small | m->capital, filled = ~(m->blank | m->line);
+  uint64_t gap = m->blank & (filled << 1 | r->after_filled);
   t->words += KP_COUNT(letter & ~(letter << 1 | r->after_letter));
   t->humps += KP_COUNT(m->capital & (m->small << 1 | r->after_small));
   t->digits += KP_COUNT(m->digit);
+  t->numbers += KP_COUNT(m->digit & ~(m->digit << 1 | r->after_digit));
   t->lines += KP_COUNT(m->line);
+  t->gaps += KP_COUNT(m->blank & (gap << 1 | r->after_gap));
+  r->after_digit = m->digit >> 63;
+  r->after_filled = filled >> 63;
+  r->after_gap = gap >> 63;
   r->after_letter = letter >> 63;
   r->after_small = m->small >> 63;
   r->capitals += KP_COUNT(m->capital);

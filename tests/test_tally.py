@@ -10,17 +10,19 @@ from kiroproxy._tally import SCRIPT_NAMES, tally, tally_portable
 
 # A loaded machine is not a failure.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-ASCII_COUNTS = 9
+ASCII_COUNTS = 11
 PATTERNS = (
     r"[A-Za-z]+",
     r"[a-z]{16}",
     r"(?<=[a-z])[A-Z]",
     r"[A-Z]{2}",
     r"[0-9]",
+    r"[0-9]+",
     r"[!-/:-@\[-`{-\x7f\x00-\x08\x0e-\x1f]",
     r"[!-/:-@\[-`{-\x7f\x00-\x08\x0e-\x1f]{2}",
     r"\n",
     r"[ \t\v\f\r]{64}",
+    r"(?<=[^ \t\v\f\r\n])[ \t\v\f\r]{2,}",
 )
 # Pieces whose lengths make runs begin and end at every place of a turn of 64 characters.
 PIECES = (
@@ -80,9 +82,9 @@ def test_a_run_of_any_length_is_counted_whole(character: str, size: int) -> None
 @pytest.mark.parametrize(
     ("character", "script"),
     [
-        ("é", "latin"), ("\u0080", "latin"), ("ſ", "latin"), ("я", "cyrillic"), ("א", "cyrillic"),
-        ("ไ", "indic"), ("→", "symbols"), ("\ue000", "symbols"), ("か", "kana"), ("字", "han"),
-        ("글", "hangul"), ("\ud83d", "hangul"), ("Ａ", "fullwidth"), ("🎉", "emoji"),
+        ("é", "latin"), ("\u0080", "latin"), ("ſ", "latin"), ("я", "cyrillic"), ("λ", "greek"),
+        ("א", "greek"), ("ไ", "indic"), ("→", "symbols"), ("\ue000", "symbols"), ("か", "kana"),
+        ("字", "han"), ("글", "hangul"), ("\ud83d", "hangul"), ("Ａ", "fullwidth"), ("🎉", "emoji"),
     ],
 )  # fmt: skip
 def test_other_characters_are_told_apart_by_script(character: str, script: str) -> None:

@@ -17,7 +17,7 @@ HEAD = """# Benchmarks
 
 Written by `make bench` from the raw results in [results/](results); do not edit.
 How to put another gateway under the same load: [rivals.md](rivals.md). The two programs that
-make the load: [load/](load/README.md).
+make the load: [load/](load/README.md). How near the token counts are: [tokens.md](tokens.md).
 
 ## Method
 

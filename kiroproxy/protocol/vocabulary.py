@@ -4,11 +4,11 @@ Theory of operation. A byte-pair tokenizer starts a token at each word, at each 
 punctuation and at each line, and splits long words, numbers and scripts it has seen little
 of. All of that is visible in how classes of characters follow each other, which `_tally` counts.
 
-The weights were fitted by least squares to the last vocabulary Anthropic published (the one
-its Python SDK carried until 0.38) over Python, TypeScript, JavaScript, C, JSON, HTML,
-Markdown and prose in ten languages; 2 kB pieces come out within 3 to 7 % (Chinese and
-Vietnamese 10 to 13 %). Claude 4.7 and later use another vocabulary, which splits Latin words
-more and leaves numbers and other scripts alone: the same weights, with words dearer.
+The weights were fitted to the last vocabulary Anthropic published (its tokenizer package for
+npm) over manuals in English, Chinese, Japanese and other languages, code in five languages, JSON,
+diffs, listings and agents' transcripts; benchmarks/tokens.md has what comes of it on texts that
+took no part. Claude 4.7 and later use another vocabulary, which splits Latin words more and
+leaves numbers and other scripts alone: the same weights, with words dearer.
 
 Source: Anthropic's note on the 4.7 tokenizer; independent count_tokens comparisons of 4.6
 and 4.7 (prose x1.2 to x1.45, code x1.13 to x1.39, Chinese, Japanese and Korean x1.00).
@@ -19,9 +19,10 @@ from kiroproxy._tally import tally
 # Words cost this much more from Claude 4.7 on: English prose +35 %, code +20 to +27 %.
 _DENSE = 1.42
 
-_LATIN = 1.26  # a letter with an accent splits its word
-# cyrillic, indic, symbols, kana, han, hangul, fullwidth, emoji: as _tally.SCRIPT_NAMES has them.
-_OTHER_SCRIPTS = (0.63, 1.43, 2.23, 0.95, 0.85, 1.20, 1.06, 3.0)
+_LATIN = 2.10  # a letter with an accent splits its word
+# cyrillic, indic, symbols, kana, han, hangul, fullwidth, emoji, greek: as in _tally.SCRIPT_NAMES.
+# Full-width signs cost less than 2.2 each, but where they are many the Han are the rare ones.
+_OTHER_SCRIPTS = (0.58, 1.34, 0.75, 0.98, 0.90, 1.37, 2.2, 3.0, 1.2)
 
 
 def weigh(text: str, *, dense: bool) -> float:
@@ -35,22 +36,25 @@ def weigh_all(texts: list[str | bytes], *, dense: bool) -> float:
     Cost: see _tally.tally.
     """
     counts = tally(texts)
-    starts, stretches, humps, capitals, digits, signs, pairs, lines, walls, latin = counts[:10]
+    starts, stretches, humps, capitals, digits, numbers = counts[:6]
+    signs, pairs, lines, walls, gaps, latin = counts[6:12]
     words = (
-        1.05 * starts
-        + 3.00 * stretches  # no word is this long; one token would be far off
-        + 1.01 * humps
-        + 0.33 * capitals
+        1.01 * starts
+        + 4.00 * stretches  # no word is this long; one token would be far off
+        + 1.13 * humps
+        + 0.45 * capitals
     )
     rest = (
-        0.69 * digits
-        + 0.94 * signs
-        - 1.00 * pairs  # a run of signs is seldom one token each
-        + 1.08 * lines
+        0.37 * digits
+        + 0.52 * numbers
+        + 1.20 * signs
+        - 1.85 * pairs  # a run of signs is seldom one token each
+        + 0.86 * lines
         + 1.00 * walls  # indentation belongs to the next word; a wall of it does not
+        + 0.74 * gaps  # nor does what stands between two columns
     )
-    if any(counts[9:]):
+    if any(counts[11:]):
         words += _LATIN * latin
-        others = zip(_OTHER_SCRIPTS, counts[10:], strict=True)
+        others = zip(_OTHER_SCRIPTS, counts[12:], strict=True)
         rest += sum(weight * count for weight, count in others)
     return words * (_DENSE if dense else 1.0) + rest

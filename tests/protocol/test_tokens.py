@@ -60,53 +60,13 @@ def capture(name: str) -> dict[str, Any]:
 # -- published answers -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("body", "tokens"),
-    [
-        (request("Hello, Claude", system="You are a scientist"), 14),
-        (request("Hello, Claude", model="claude-sonnet-4-6"), 10),
-        (request("Hi", model="claude-sonnet-4-6"), 8),
-    ],
-    ids=["scientist", "hello", "hi"],
-)
-def test_short_published_requests_are_exact(body: dict[str, Any], tokens: int) -> None:
-    assert count_request(body) == tokens
+PUBLISHED = json.loads((CAPTURES.parent / "published_counts.json").read_text())
 
 
-def test_published_tool_request_is_within_three_percent() -> None:
-    body = request("What's the weather like in San Francisco?", tools=[WEATHER])
-    assert count_request(body) == pytest.approx(403, rel=0.03)
-
-
-def test_published_thinking_request_is_within_five_tokens() -> None:
-    answer = [
-        {
-            "type": "thinking",
-            "thinking": "This is a nice number theory question. "
-            "Let's think about it step by step...",
-            "signature": "EuYBCkQYAiJAgCs1le6" * 20,
-        },
-        {
-            "type": "text",
-            "text": "Yes, there are infinitely many prime numbers p such that p mod 4 = 3...",
-        },
-    ]
-    body = request(
-        "Are there an infinite number of prime numbers such that n mod 4 == 3?",
-        answer,
-        "Can you write a formal proof?",
-        thinking={"type": "enabled", "budget_tokens": 16000},
-    )
-    assert count_request(body) == pytest.approx(88, abs=5)
-
-
-def test_published_pdf_request_is_within_one_percent() -> None:
-    document = {
-        "type": "document",
-        "source": {"type": "base64", "media_type": "application/pdf", "data": PDF},
-    }
-    prompt = {"type": "text", "text": "Please summarize this document."}
-    assert count_request(request([document, prompt])) == pytest.approx(2188, rel=0.01)
+@pytest.mark.parametrize("example", PUBLISHED, ids=[example["name"] for example in PUBLISHED])
+def test_a_published_request_has_about_the_published_count(example: dict[str, Any]) -> None:
+    counted = count_request(example["body"])
+    assert counted == pytest.approx(example["tokens"], abs=example["within"])
 
 
 def test_largest_image_costs_what_the_published_one_did() -> None:

@@ -1,0 +1,1 @@
+"""How near the gateway's token counts are to Anthropic's published ones."""
