@@ -10,6 +10,7 @@ MODULES = (
     "_codec",
     "_tally",
     "_json",
+    "_base64",
     "_text",
     "_payload",
     "_thinking",

@@ -1,22 +1,27 @@
-"""Request bodies as Python objects: a strict JSON reader that lets other threads run.
+"""JSON with long strings, read and written while other threads run.
 
 Rules of this file: what it accepts, orjson accepts and reads as the same value; what it is not
 sure of (faults, lone halves of surrogate pairs, NUL, great depth) it leaves to its caller's other
-reader, so that there is one judge and one wording. Every read is bounded by `end` first.
+reader, so that there is one judge and one wording. What it writes is what orjson writes, to the
+byte, and it refuses what orjson refuses. Every read is bounded by `end` first.
 
 Theory of operation. A long prompt is a few long strings. Each is scanned for what is not plain
 and copied, unescaped, in the same pass; the lock of the interpreter is let go as soon as a string
 turns out to be long, for base64 of an image is one string of megabytes. Names of members come
 from a small table of those seen lately.
 
-Why not orjson alone: it holds the interpreter for all of a body, 36 ms for 20 MB, and every
-stream of the process with it. 400 kB of code take a third of the time here.
+Writing goes into one bytes object that grows. Numbers, and strings that are not ASCII, come from
+orjson.
+
+Why not orjson alone: it holds the interpreter for all of a body, reading 36 ms for 20 MB and
+writing 10, and every stream of the process with it.
 
 Source: RFC 8259; RFC 3629 by way of Python's own decoder.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.list cimport PyList_Append
+from cpython.ref cimport Py_XDECREF, PyObject
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
@@ -28,7 +33,12 @@ cdef extern from "Python.h":
     str PyUnicode_New(Py_ssize_t size, uint32_t most)
     void *PyUnicode_DATA(object)
     Py_ssize_t PyUnicode_GET_LENGTH(object)
+    bint PyUnicode_IS_ASCII(object)
     int PyDict_SetItem(object, object, object) except -1
+    char *PyBytes_AS_STRING(PyObject *)
+    Py_ssize_t PyBytes_GET_SIZE(PyObject *)
+    PyObject *PyBytes_FromStringAndSize(const char *, Py_ssize_t) except NULL
+    int _PyBytes_Resize(PyObject **, Py_ssize_t) except -1
 
 cdef extern from "_scan.h":
     struct kp_literal:
@@ -39,6 +49,7 @@ cdef extern from "_scan.h":
         const uint8_t *text, size_t size, uint8_t *copy, int *high
     ) noexcept nogil
     int kp_unescape_literal(kp_literal *it, const uint8_t *end, size_t budget) noexcept nogil
+    uint8_t *kp_escape(const uint8_t *text, size_t size, uint8_t *out) noexcept nogil
 
 cdef enum:
     DEPTH_MAX = 500    # of the C stack; orjson itself reads 1024
@@ -48,6 +59,12 @@ cdef enum:
     ROOM = 16          # what a scan may write behind its end
     # What is read without letting other threads run: that costs more than scanning so much.
     SHORT_LEN = 16384
+
+    # How deep a value may nest that is written; orjson's own limit.
+    WRITTEN_DEPTH_MAX = 254
+    FIRST_LEN = 4096
+    ESCAPE_LEN = 6     # the longest: \\u001f
+    STRETCH_LEN = 65536  # of a string whose escapes are given room at once
 
 cdef list KNOWN = [""] * NAMES
 
@@ -288,3 +305,122 @@ cdef str _utf8(const uint8_t *text, Py_ssize_t size):
         return PyUnicode_DecodeUTF8(<const char *>text, size, NULL)
     except UnicodeDecodeError:
         raise _NotMine from None
+
+
+# -- writing -------------------------------------------------------------------------------
+
+
+cdef struct Writer:
+    PyObject *made       # bytes that nobody else knows of; owned
+    Py_ssize_t size      # of them written
+
+
+def write(value) -> bytes:
+    """Return a value as compact JSON.
+
+    Raises: orjson.JSONEncodeError — a value that is not JSON, or nested too deeply.
+    """
+    return _written(value, 0)
+
+
+def write_open(value: dict) -> bytes:
+    """Return an object's JSON without its closing brace, for more members to follow."""
+    return _written(value, 1)
+
+
+cdef bytes _written(object value, Py_ssize_t less):
+    cdef Writer writer
+    writer.made = PyBytes_FromStringAndSize(NULL, FIRST_LEN)
+    writer.size = 0
+    try:
+        _put_value(&writer, value, 0)
+        _PyBytes_Resize(&writer.made, writer.size - less)
+        return <bytes>writer.made
+    finally:
+        Py_XDECREF(writer.made)  # NULL where resizing failed
+
+
+cdef uint8_t *_room(Writer *writer, Py_ssize_t more) except NULL:
+    """Where the next bytes go; large objects are moved by the kernel, not copied."""
+    cdef Py_ssize_t room = PyBytes_GET_SIZE(writer.made)
+    if room - writer.size < more:
+        _PyBytes_Resize(&writer.made, max(room * 2, writer.size + more))
+    return <uint8_t *>PyBytes_AS_STRING(writer.made) + writer.size
+
+
+cdef int _put(Writer *writer, const void *text, Py_ssize_t size) except -1:
+    memcpy(_room(writer, size), text, size)
+    writer.size += size
+    return 0
+
+
+cdef int _put_value(Writer *writer, object value, int depth) except -1:
+    if type(value) is str:
+        return _put_string(writer, <str>value)
+    if type(value) is dict:
+        return _put_object(writer, <dict>value, depth + 1)
+    if type(value) is list:
+        return _put_list(writer, <list>value, depth + 1)
+    if value is None:
+        return _put(writer, b"null", 4)
+    if value is True:
+        return _put(writer, b"true", 4)
+    if value is False:
+        return _put(writer, b"false", 5)
+    return _put_bytes(writer, orjson.dumps(value))  # numbers, and what is JSON already
+
+
+cdef int _put_bytes(Writer *writer, bytes text) except -1:
+    return _put(writer, PyBytes_AS_STRING(<PyObject *>text), PyBytes_GET_SIZE(<PyObject *>text))
+
+
+cdef int _put_object(Writer *writer, dict value, int depth) except -1:
+    cdef const char *before = b"{"
+    if depth > WRITTEN_DEPTH_MAX:
+        raise orjson.JSONEncodeError("Recursion limit reached")
+    if not value:
+        return _put(writer, b"{}", 2)
+    for name, item in value.items():
+        if type(name) is not str:
+            raise orjson.JSONEncodeError("Dict key must be str")
+        _put(writer, before, 1)
+        before = b","
+        _put_string(writer, <str>name)
+        _put(writer, b":", 1)
+        _put_value(writer, item, depth)
+    return _put(writer, b"}", 1)
+
+
+cdef int _put_list(Writer *writer, list value, int depth) except -1:
+    cdef const char *before = b"["
+    if depth > WRITTEN_DEPTH_MAX:
+        raise orjson.JSONEncodeError("Recursion limit reached")
+    if not value:
+        return _put(writer, b"[]", 2)
+    for item in value:
+        _put(writer, before, 1)
+        before = b","
+        _put_value(writer, item, depth)
+    return _put(writer, b"]", 1)
+
+
+cdef int _put_string(Writer *writer, str text) except -1:
+    cdef const uint8_t *data
+    cdef Py_ssize_t left, part
+    cdef uint8_t *out
+    if not PyUnicode_IS_ASCII(text):
+        return _put_bytes(writer, orjson.dumps(text))
+    data, left = <const uint8_t *>PyUnicode_DATA(text), PyUnicode_GET_LENGTH(text)
+    _put(writer, b'"', 1)
+    while left:
+        part = min(left, <Py_ssize_t>STRETCH_LEN)
+        out = _room(writer, part * ESCAPE_LEN + ROOM)
+        if part <= SHORT_LEN:
+            out = kp_escape(data, part, out)
+        else:
+            with nogil:
+                out = kp_escape(data, part, out)
+        writer.size = out - <uint8_t *>PyBytes_AS_STRING(writer.made)
+        data += part
+        left -= part
+    return _put(writer, b'"', 1)

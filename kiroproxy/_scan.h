@@ -163,4 +163,32 @@ done:
   return state;
 }
 
+/* -- writing -- */
+
+/* Write text as the inside of a literal. `out` has room for six bytes a character and a step. */
+static uint8_t *kp_escape(const uint8_t *text, size_t size, uint8_t *out) {
+  static const char digits[] = "0123456789abcdef";
+  static const uint8_t letter[256] = {
+      ['\n'] = 'n', ['\t'] = 't', ['\r'] = 'r', [8] = 'b', [12] = 'f', ['"'] = '"', ['\\'] = '\\',
+  };
+  const uint8_t *end = text + size;
+  int high = 0;
+  for (;;) {
+    size_t run = kp_plain_run(text, (size_t)(end - text), out, &high);
+    text += run;
+    out += run;
+    if (text == end) return out;
+    *out++ = '\\';
+    if (letter[*text]) {
+      *out++ = letter[*text];
+    } else {
+      memcpy(out, "u00", 3);
+      out[3] = (uint8_t)digits[*text >> 4];
+      out[4] = (uint8_t)digits[*text & 15];
+      out += 5;
+    }
+    text++;
+  }
+}
+
 #endif

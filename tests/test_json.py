@@ -1,4 +1,4 @@
-"""The quick reader of request bodies, with orjson as its judge and oracle."""
+"""The quick reader and writer of JSON, with orjson as judge and oracle."""
 
 import json
 import threading
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kiroproxy._json import read
+from kiroproxy._json import read, write, write_open
 
 # A loaded machine is not a failure.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -51,7 +51,7 @@ def test_json_reads_as_orjson_reads_it(value: Any, write: Any) -> None:
     assert same(mine(raw), orjson.loads(raw))
 
 
-@settings(unhurried, max_examples=500)
+@settings(unhurried, max_examples=300)
 @given(VALUES, st.sampled_from(WRITERS), st.data())
 def test_what_it_accepts_of_damaged_json_orjson_reads_the_same(
     value: Any, write: Any, data: st.DataObject
@@ -126,3 +126,49 @@ def test_threads_that_read_one_body_at_once_each_get_all_of_it() -> None:
     for thread in threads:
         thread.join()
     assert found == [orjson.loads(raw)] * 4
+
+
+# -- writing -------------------------------------------------------------------------------
+
+
+@unhurried
+@given(VALUES)
+def test_json_is_written_as_orjson_writes_it(value: Any) -> None:
+    assert write(value) == orjson.dumps(value)
+    assert write_open({"a": value}) == orjson.dumps({"a": value})[:-1]
+
+
+@pytest.mark.parametrize(
+    "size", [0, 1, 15, 16, 17, 16_384, 16_385, 65_535, 65_536, 65_537, 300_000]
+)
+@pytest.mark.parametrize("character", ["a", '"', "\n", "\x1f", "\x7f", "é", "🎉"])
+def test_a_string_of_any_length_is_written_whole(character: str, size: int) -> None:
+    assert write({"a": [character * size]}) == orjson.dumps({"a": [character * size]})
+
+
+def test_json_that_is_ready_is_put_in_as_it_is() -> None:
+    assert write({"a": orjson.Fragment(b'{"b": 1}')}) == b'{"a":{"b": 1}}'
+
+
+def nested(levels: int, kind: type) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value] if kind is list else {"a": value}
+    return value
+
+
+def refusal(write: Any, value: Any) -> str:
+    with pytest.raises(orjson.JSONEncodeError) as caught:
+        write(value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [list, dict])
+def test_depth_is_refused_where_orjson_refuses_it(kind: type) -> None:
+    assert write(nested(254, kind)) == orjson.dumps(nested(254, kind))
+    assert refusal(write, nested(255, kind)) == refusal(orjson.dumps, nested(255, kind))
+
+
+@pytest.mark.parametrize("value", [{1: 2}, [{"a": object()}], ["\ud800"], {"\ud800": 1}, 2**64])
+def test_what_is_not_json_is_refused_as_orjson_refuses_it(value: Any) -> None:
+    assert refusal(write, value) == refusal(orjson.dumps, value)

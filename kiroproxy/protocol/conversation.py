@@ -15,6 +15,8 @@ from typing import Any
 
 import orjson
 
+from kiroproxy._json import write
+
 _SPACE = uuid.UUID("6b1f0a52-3b67-5c0e-9c55-3f8d8a4c2d10")  # ours, fixed for ever
 _SESSION = re.compile(r"_session_(.+)$", re.DOTALL)
 
@@ -30,7 +32,7 @@ def conversation_id(body: dict[str, Any], session_id: str, ids: Callable[[], str
         return ids()
     seed = sha256()
     for part in (user_id, body.get("system"), opening["content"]):
-        seed.update(orjson.dumps(part))
+        seed.update(write(part))  # it may hold images: other threads run meanwhile
     return str(uuid.uuid5(_SPACE, seed.hexdigest()))
 
 

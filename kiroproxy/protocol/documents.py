@@ -7,7 +7,6 @@ read as a stream, without a tree, and a document type declaration ends it: no en
 Source: ECMA-376 parts 1 (§17.3, §18.3, §18.4) and 2; Unicode's byte order marks.
 """
 
-import binascii
 import codecs
 import re
 import zipfile
@@ -15,6 +14,8 @@ import zlib
 from collections.abc import Callable
 from io import BytesIO
 from xml.parsers import expat
+
+from kiroproxy._base64 import decode
 
 TEXTS = frozenset({"csv", "html", "md", "txt"})
 # XML of one file, unpacked: a thousand pages of text are about half of it.
@@ -42,7 +43,7 @@ def text_of(kind: str, data: str) -> str | None:
     if kind not in TEXTS and kind not in _READERS:
         return None
     try:
-        raw = binascii.a2b_base64(data)
+        raw = decode(data)
         if kind in TEXTS:
             return _decoded(raw)
         with zipfile.ZipFile(BytesIO(raw)) as archive:

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from kiroproxy._base64 import decode
 from kiroproxy.errors import RequestError
 from kiroproxy.protocol import media
 
@@ -105,7 +106,7 @@ def _fitted(data: str, edge: int) -> tuple[str, str | None]:
         f"At least one of the image dimensions exceed max allowed size: {edge} pixels"
     )
     try:
-        raw = binascii.a2b_base64(data)
+        raw = decode(data)
         with Image.open(BytesIO(raw), formats=_FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise too_many_pixels

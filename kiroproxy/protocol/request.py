@@ -21,7 +21,7 @@ from typing import Any
 
 import orjson
 
-from kiroproxy._json import read
+from kiroproxy._json import read, write_open
 from kiroproxy.errors import RequestError
 from kiroproxy.protocol import conversation, reasoning
 from kiroproxy.protocol.content import as_json
@@ -96,7 +96,7 @@ class Plan:
     def _remade(self, state: dict[str, Any]) -> "Plan":
         parts = {**self._parts, "conversationState": state} if self._parts else {}
         facts = {name: getattr(self, name) for name in self.__slots__ if name[0] != "_"}
-        return Plan(**facts, _open=_encode(parts)[:-1], _parts=parts)
+        return Plan(**facts, _open=write_open(parts), _parts=parts)
 
 
 def _without_reasoning(entry: dict[str, Any]) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def _convert(
         demand=demand,
         max_calls=toolbox.choice.max_calls(toolbox),
         written_calls=WrittenCalls(toolbox.callable) if toolbox.is_offered else None,
-        _open=_encode(parts)[:-1],
+        _open=write_open(parts),
         _parts=parts if replays or demand is not None else None,
     )
 
@@ -300,10 +300,6 @@ def _entries(
 def _message(entry: dict[str, Any]) -> dict[str, Any]:
     message: dict[str, Any] = entry.get("assistantResponseMessage") or {}
     return message
-
-
-def _encode(parts: dict[str, Any]) -> bytes:
-    return orjson.dumps(parts)
 
 
 # -- parameters --------------------------------------------------------------------------------

@@ -9,11 +9,11 @@ Source: Anthropic's image and document sources; the file formats' own signatures
 
 import binascii
 import re
-import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from kiroproxy._base64 import is_plain
 from kiroproxy.errors import RequestError
 
 Block: TypeAlias = dict[str, Any]
@@ -42,7 +42,6 @@ _PDF_HEAD_BYTES = 1024  # readers accept the signature anywhere in it
 
 _DATA_URL = re.compile(r"data:([\w./+-]+);base64,", re.ASCII)
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=]")
-_ALPHABET = (string.ascii_letters + string.digits + "+/=").encode()
 
 
 # -- finding them ------------------------------------------------------------------------------
@@ -122,12 +121,8 @@ def inline(source: Block, path: str, noun: str) -> tuple[str, str]:
 
 
 def _base64_text(data: str, path: str) -> str:
-    """Drop line breaks; Kiro takes one unbroken run of the standard alphabet, padded.
-
-    Cost: 1 ms for 1.5 MB that is already in order; a regular expression takes eight times that.
-    """
-    in_order = len(data) % 4 == 0 and "=" not in data[:-2] and data.isascii()
-    if in_order and not data.encode().translate(None, _ALPHABET):
+    """Drop line breaks; Kiro takes one unbroken run of the standard alphabet, padded."""
+    if is_plain(data):
         return data
     data = "".join(data.split()).rstrip("=").replace("-", "+").replace("_", "/")
     if not data or "=" in data or _NOT_BASE64.search(data) or len(data) % 4 == 1:

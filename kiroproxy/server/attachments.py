@@ -7,7 +7,8 @@ touched; a body without attachments passes straight through.
 Theory of operation. Clients send the whole conversation with every turn, the same pictures with
 it: what was scaled or fetched is remembered for a while, up to a size. Pictures are scaled by one
 thread, one at a time, since the largest takes 320 MB while it is worked on. A large body is read
-and translated in a thread too: 20 MB of it would stop every stream of this process for 150 ms.
+and translated in a thread too: 20 MB of it would stop every stream of this process. Whatever walks
+over the whole of it there lets go of the interpreter (`_json`, `_base64`, Pillow).
 
 Source: ARCHITECTURE.md, the way of a request; Anthropic's limits for images and documents.
 """
@@ -104,7 +105,10 @@ class Attachments:
         found = list(media(body))
         if found:
             await self._download([medium for medium in found if medium.url])
-            await self._scale([medium for medium in found if medium.kind == "image"])
+            images = [medium for medium in found if medium.kind == "image"]
+            unfit = await aside(size > LARGE_BODY_BYTES, lambda: _unfit(images))
+            for medium, data, edge in unfit:
+                medium.put(*await self._scaled_down(medium, data, edge))
         return await aside(size > LARGE_BODY_BYTES or bool(found), lambda: convert(body))
 
     # -- by URL --------------------------------------------------------------------------
@@ -154,18 +158,9 @@ class Attachments:
 
     # -- pictures ------------------------------------------------------------------------
 
-    async def _scale(self, images: list[Medium]) -> None:
-        edge = pictures.edge_limit(len(images))
-        for medium in images:
-            if medium.source.get("type") == "file" or medium.url:
-                continue  # refused by the translation, in its words
-            media_type, data = inline(medium.source, medium.path, "image")
-            if image_format(media_type, data) is None or pictures.is_fit(data, edge):
-                continue
-            loop = asyncio.get_running_loop()
-            medium.put(
-                *await loop.run_in_executor(self._painter, self._fitted, data, edge, medium.path)
-            )
+    async def _scaled_down(self, medium: Medium, data: str, edge: int) -> tuple[str, str]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._painter, self._fitted, data, edge, medium.path)
 
     def _fitted(self, data: str, edge: int, path: str) -> tuple[str, str]:
         """Scale one picture, unless the same was scaled lately. Runs in the thread."""
@@ -175,6 +170,19 @@ class Attachments:
             known = pictures.fitted(data, edge, path)
             self._scaled.put(key, known)
         return known
+
+
+def _unfit(images: list[Medium]) -> list[tuple[Medium, str, int]]:
+    """List the images that cannot go as they are, with their base64 and the pixels allowed."""
+    edge = pictures.edge_limit(len(images))
+    found = []
+    for medium in images:
+        if medium.source.get("type") == "file" or medium.url:
+            continue  # refused by the translation, in its words
+        media_type, data = inline(medium.source, medium.path, "image")
+        if image_format(media_type, data) is not None and not pictures.is_fit(data, edge):
+            found.append((medium, data, edge))
+    return found
 
 
 def _checked(kind: str, file: Fetched) -> tuple[str, str]:
@@ -198,12 +206,12 @@ def _checked(kind: str, file: Fetched) -> tuple[str, str]:
     return _MEDIA_TYPES[found], data
 
 
-async def read(raw: bytes) -> dict[str, Any]:
+async def read(raw: bytes | bytearray) -> dict[str, Any]:
     """Read a body. Raises: RequestError — it is no JSON object."""
     return await aside(len(raw) > LARGE_BODY_BYTES, lambda: parse_body(raw))
 
 
-def is_heavy(raw: bytes, body: dict[str, Any]) -> bool:
+def is_heavy(raw: bytes | bytearray, body: dict[str, Any]) -> bool:
     """Tell whether reading all of a body takes long: a small document may unpack to much text."""
     return len(raw) > LARGE_BODY_BYTES or next(media(body), None) is not None
 

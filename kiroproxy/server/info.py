@@ -70,7 +70,7 @@ class Info:
         payload = {"status": "ok", "version": __version__, "credentials": credentials}
         await send_json(send, request, payload)
 
-    async def _counted_elsewhere(self, raw: bytes, config: Config) -> int | None:
+    async def _counted_elsewhere(self, raw: bytes | bytearray, config: Config) -> int | None:
         """Ask the operator's counter. None: there is none, or it failed."""
         if not config.count_tokens_api_url:
             return None
@@ -83,7 +83,7 @@ class Info:
             headers["x-api-key"] = key
         try:
             answer = await self._counter.post(
-                config.count_tokens_api_url, content=raw, headers=headers
+                config.count_tokens_api_url, content=bytes(raw), headers=headers
             )
             answer.raise_for_status()
             count = orjson.loads(answer.content)["input_tokens"]

@@ -129,7 +129,7 @@ class Request:
         """Hand on the server's next message, for the watch that waits for a disconnect."""
         return await self._receive()
 
-    async def body(self, limit_bytes: int, timeout_s: float) -> bytes:
+    async def body(self, limit_bytes: int, timeout_s: float) -> bytes | bytearray:
         """Read the whole JSON body, inflated if the client compressed it.
 
         Units: limit_bytes holds for what is sent and for what it inflates to.
@@ -177,27 +177,28 @@ class Request:
         declared = self.headers.get(b"content-length", b"0")
         return int(declared) if declared.isdigit() else 0
 
-    async def _read(self, limit_bytes: int) -> bytes:
-        parts: list[bytes] = []
-        size = 0
+    async def _read(self, limit_bytes: int) -> bytes | bytearray:
+        whole: bytes | bytearray = b""
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
             part: bytes = message.get("body", b"")
-            size += len(part)
-            if size > limit_bytes:
+            if len(whole) + len(part) > limit_bytes:
                 raise _too_large(limit_bytes)
-            parts.append(part)
+            if isinstance(whole, bytearray):
+                whole += part  # grows in place: joining 32 MB at the end would hold the loop
+            else:
+                whole = bytearray(whole + part) if whole else part
             if not message.get("more_body", False):
-                return b"".join(parts) if len(parts) > 1 else part
+                return whole
 
 
 def _too_large(limit_bytes: int) -> PayloadTooLarge:
     return PayloadTooLarge(f"Request exceeds the maximum size of {limit_bytes} bytes")
 
 
-def _inflate(raw: bytes, window_bits: int, limit_bytes: int) -> bytes:
+def _inflate(raw: bytes | bytearray, window_bits: int, limit_bytes: int) -> bytes:
     """Inflate with a limit: a few KB can claim to be gigabytes."""
     machine = zlib.decompressobj(window_bits)
     try:

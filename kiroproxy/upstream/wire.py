@@ -25,6 +25,7 @@ from kiroproxy.errors import ConnectionLost, UpstreamTimeout
 
 # A body goes out in such pieces: under TLS only what was not handed over yet can be counted.
 _SLICE = 256 * 1024
+_SLICES_A_TURN = 4  # of the event loop: a fast peer would take 32 MB in one, 15 ms
 _NOTHING = memoryview(b"")  # an empty rest of a body would keep all of it alive
 READ_BUFFER_BYTES = 64 * 1024  # one read is what a slow client can make us hold
 
@@ -111,11 +112,19 @@ class Connection(Wire, asyncio.BufferedProtocol):
 
     def _write_more(self) -> None:
         """Hand over what the transport takes; the rest waits here, where its progress shows."""
-        while self._unsent and not self._writing_paused:
+        for _ in range(_SLICES_A_TURN):
+            if not self._unsent or self._writing_paused:
+                break
             assert self._transport is not None
             piece, self._unsent = self._unsent[:_SLICE], self._unsent[_SLICE:]
             self._transport.write(piece)
         self._unsent = self._unsent or _NOTHING
+        if self._unsent and not self._writing_paused:
+            self._loop.call_soon(self._write_on)
+
+    def _write_on(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._write_more()
 
     async def head(self) -> None:
         """Wait for status and headers. Raises: ConnectionLost, UpstreamTimeout."""
@@ -228,8 +237,7 @@ class Connection(Wire, asyncio.BufferedProtocol):
         """Go on with a long upload; the wait for the first byte counts from its latest piece."""
         self._writing_paused = False
         self._sent_at = self._loop.time()
-        if self._transport is not None and not self._transport.is_closing():
-            self._write_more()
+        self._write_on()
 
     # -- from what arrives ---------------------------------------------------------------
 

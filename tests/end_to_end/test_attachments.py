@@ -231,3 +231,28 @@ async def test_a_stream_goes_on_while_large_images_are_worked_on(
     assert asking is not None
     assert (await asking).status_code == 200
     assert during >= 10, "the words came before or after, not meanwhile"
+
+
+async def test_streams_run_on_beside_bodies_of_twenty_megabytes_that_arrive_whole(
+    sim: Simulator, client: httpx.AsyncClient
+) -> None:
+    words = [f"w{number} " for number in range(150)]
+    sim.enqueue(Script(answer(*words).steps, pace_s=0.02))
+    fits = encoded(noise(1100, 1100))
+    body = {"model": MODEL, "max_tokens": 100, "stream": True}
+    body |= {"messages": [{"role": "user", "content": "go"}]}
+    async with client.stream("POST", "/v1/messages", json=body) as stream:
+        asking: list[asyncio.Task[httpx.Response]] = []
+        text, during = "", 0
+        async for part in stream.aiter_text():
+            text += part
+            if not asking and "w1 " in text:
+                asking = [asyncio.create_task(ask(client, *[image(fits)] * 4)) for _ in range(2)]
+            elif any(not task.done() for task in asking):
+                during += "text_delta" in part
+    assert read(text).complete
+    assert [(await task).status_code for task in asking] == [200, 200]
+    assert during, "every word came before or after them"
+    for request in sim.of("generate")[1:]:
+        message = request.json["conversationState"]["currentMessage"]["userInputMessage"]
+        assert [each["source"]["bytes"] for each in message["images"]] == [fits] * 4
