@@ -17,7 +17,7 @@ cdef struct Tally:
 cdef class BlockWriter:
     # The block that is open
     cdef int block                   # NO_BLOCK, TEXT or THINKING
-    cdef int _index                  # of the open block, or of the next
+    cdef int index                   # of the open block, or of the next
     cdef bytes _signature            # waits for the end of the thinking block
     cdef char _head[HEAD_LEN_MAX]    # what each of its deltas begins with
     cdef int _head_len
@@ -35,7 +35,8 @@ cdef class BlockWriter:
     cdef int put_plain(self, int kind, const uint8_t *text, Py_ssize_t size) except -1
     cdef int put_signature(self, str signature) except -1
     cdef int put_redacted(self, str data) except -1
-    cdef int put_tool(self, str tool_id, str name, bytes arguments) except -1
+    cdef int put_tool(self, str tool_id, str name, bytes arguments, bint is_ours) except -1
+    cdef int put_block(self, bytes block) except -1
     cdef int close_block(self) except -1
     cdef int settle(self) except -1
     # No text of the open block follows: what is held back is written.

@@ -95,13 +95,18 @@ cdef class BlockWriter:
         put_chars(&self._out, b'"}}\n\n')
         return self._put_stop()
 
-    cdef int put_tool(self, str tool_id, str name, bytes arguments) except -1:
-        """Write a whole tool call; `arguments` is a valid JSON object."""
+    cdef int put_tool(self, str tool_id, str name, bytes arguments, bint is_ours) except -1:
+        """Write a whole tool call; `arguments` is a valid JSON object.
+
+        Shape: `is_ours` = the server performs it; else the client does.
+        """
         cdef const uint8_t *p = <const uint8_t *>PyBytes_AS_STRING(arguments)
         cdef Py_ssize_t left = PyBytes_GET_SIZE(arguments)
         cdef Py_ssize_t size
         self.close_block()
-        self._put_start(b'{"type":"tool_use","id":"')
+        self._put_start(
+            b'{"type":"server_tool_use","id":"' if is_ours else b'{"type":"tool_use","id":"'
+        )
         self._put_string(tool_id)
         put_chars(&self._out, b'","name":"')
         self._put_string(name)
@@ -117,6 +122,13 @@ cdef class BlockWriter:
             self._end_delta()
             p += size
             left -= size
+        return self._put_stop()
+
+    cdef int put_block(self, bytes block) except -1:
+        """Write a whole block that comes without deltas; `block` is its JSON object."""
+        self.close_block()
+        self._put_start(PyBytes_AS_STRING(block))
+        put_chars(&self._out, b"}\n\n")
         return self._put_stop()
 
     cdef int close_block(self) except -1:
@@ -194,7 +206,7 @@ cdef class BlockWriter:
         cdef int size = snprintf(
             head, HEAD_LEN_MAX,
             b'event: content_block_start\ndata: {"type":"content_block_start","index":%d,'
-            b'"content_block":', self._index,
+            b'"content_block":', self.index,
         )
         put(&self._out, head, size)
         self.has_content = True
@@ -205,9 +217,9 @@ cdef class BlockWriter:
         cdef int size = snprintf(
             stop, HEAD_LEN_MAX,
             b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n',
-            self._index,
+            self.index,
         )
-        self._index += 1
+        self.index += 1
         return put(&self._out, stop, size)
 
     cdef int _put_string(self, str value) except -1:
@@ -220,7 +232,7 @@ cdef class BlockWriter:
         self._head_len = snprintf(
             self._head, HEAD_LEN_MAX,
             b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
-            b'"delta":{"type":"%s","%s":"', self._index, delta, member,
+            b'"delta":{"type":"%s","%s":"', self.index, delta, member,
         )
         KP_CHECK(self._head_len < HEAD_LEN_MAX)
 

@@ -71,11 +71,11 @@ cdef class LimitedWriter(BlockWriter):
             return 0
         return BlockWriter.put_redacted(self, data)
 
-    cdef int put_tool(self, str tool_id, str name, bytes arguments) except -1:
+    cdef int put_tool(self, str tool_id, str name, bytes arguments, bint is_ours) except -1:
         """Write a whole tool call; it was paid for by `spend`."""
         if not self._makes_way(-1):
             return 0
-        return BlockWriter.put_tool(self, tool_id, name, arguments)
+        return BlockWriter.put_tool(self, tool_id, name, arguments, is_ours)
 
     # -- sequences -------------------------------------------------------------------------
 

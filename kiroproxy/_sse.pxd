@@ -33,6 +33,9 @@ cdef class Translator:
     cdef list _sent                  # of each call, with a finder: name, arguments, is written
     cdef int _written                # calls that came as text
     cdef int _calls_left             # how many of them the client takes
+    cdef str _own_tool               # the client's name of the tool that the server performs
+    cdef readonly list own_calls     # its calls that were written: (id, arguments)
+    cdef list _waiting_calls         # the client's behind them: (id, name, arguments)
     cdef bint _tool_cut              # one was not complete, or not valid
     # How it ends
     cdef bint _witnessed             # one of the events that close a healthy stream came
@@ -80,6 +83,7 @@ cdef class Translator:
     cdef int _on_tool_use(self, Payload event) except -1
     cdef int _stop_tool(self, object tool) except -1
     cdef int _refuse_call(self) except -1
+    cdef int _put_own_call(self, str tool_id, str name, bytes arguments) except -1
     cdef int _spend(self, const uint8_t *arguments, Py_ssize_t size) except -1
     cdef int _on_metadata(self, Payload event) except -1
     cdef int _on_context_usage(self, Payload event) except -1

@@ -9,7 +9,8 @@ Theory of operation. Each kind of frame has its method, `_on_<event>`. Text arri
 literal; where nothing can hide in it, it is copied into a delta as it stands (`_splice`).
 Otherwise it is decoded, joined with half a character left by the literal before, split at
 thinking tags where the model writes such, and escaped again. Tool calls are collected by id and
-written when they are complete and valid. Blocks and their order are `_blocks`'s business.
+written when they are complete and valid; the client's calls behind one that the server performs
+wait for its result. Blocks and their order are `_blocks`'s business.
 
 Source: Kiro's ChatResponseStream; Anthropic's streaming grammar, as BEHAVIOUR.md tells both.
 """
@@ -152,15 +153,19 @@ cdef class Translator:
     Shape: `room` is (units in all, of an ASCII character, of any other), after which the answer
     ends for its length; None = unlimited. `max_calls`: the tool call after these ends it.
     `read_calls` understands a call that is written as text (`_calls`); None = none is looked for.
+    `own_tool` is the client's name of the tool whose calls the server performs, "" = none;
+    `first_index` is where an answer goes on that has blocks already.
     Order: start once for the client's answer, feed…, end, finish; abort instead of what is left.
-    After a failed try a new Translator goes on without start. Once `finished_early`, nothing
-    more need be read: end and finish.
+    After end, the results of `own_calls` by insert, then release; a new Translator goes on from
+    `next_index` without start. After a failed try a new one goes on without start, too. Once
+    `finished_early`, nothing more need be read: end and finish.
     Cost: one copy of the text; one bytes object a call.
     """
 
     def __cinit__(
         self, *, str message_id, str model, bint split_tags, bint drop_thinking, dict tool_names,
         tuple stop_sequences=(), tuple room=None, max_calls=None, read_calls=None,
+        str own_tool="", int first_index=0,
     ):
         self._message_id, self._model, self._tool_names = message_id, model, tool_names
         self._split = split_tags
@@ -171,6 +176,8 @@ cdef class Translator:
         else:
             self._writer = BlockWriter()
         self._writer.drops_thinking = drop_thinking
+        self._writer.index = first_index
+        self._own_tool, self.own_calls, self._waiting_calls = own_tool, [], []
         self._tools = {}
         self._calls_left = CALLS_UNLIMITED if max_calls is None else max_calls
         self.called = []
@@ -242,9 +249,23 @@ cdef class Translator:
             self._fail(Failure("empty", self._upstream_stop))
         return self._taken()
 
-    def finish(self, usage: dict) -> bytes:
+    def insert(self, block: bytes) -> bytes:
+        """Return a whole block of the server's own at the next index. Order: after end."""
+        self._writer.put_block(block)
+        return self._taken()
+
+    def release(self) -> bytes:
+        """Return the client's calls that waited for the server's results. Order: after insert."""
+        waiting, self._waiting_calls = self._waiting_calls, []
+        for tool_id, name, arguments in waiting:
+            # Past the limits of a limited writer: they were complete before it reached them.
+            BlockWriter.put_tool(self._writer, tool_id, name, arguments, False)
+        return self._taken()
+
+    def finish(self, usage: dict, stop_reason: str = "") -> bytes:
         """Return message_delta and message_stop.
 
+        Shape: `stop_reason` replaces the one that was found.
         Order: after end, with failure None; else RuntimeError, for that would invent an end.
         """
         if self.failure is not None or not self.stop_reason:
@@ -252,7 +273,7 @@ cdef class Translator:
         return _event("message_delta", {
             "type": "message_delta",
             "delta": {
-                "stop_reason": self.stop_reason,
+                "stop_reason": stop_reason or self.stop_reason,
                 "stop_sequence": self._writer.stop_sequence,
             },
             "usage": usage,
@@ -309,6 +330,11 @@ cdef class Translator:
     def finished_early(self) -> bool:
         """Whether the client's limits ended the answer: the rest of the body is not wanted."""
         return self.is_finished()
+
+    @property
+    def next_index(self) -> int:
+        """The index of the next block. Order: after end."""
+        return self._writer.index
 
     @property
     def ascii_chars(self) -> int:
@@ -489,7 +515,9 @@ cdef class Translator:
                 self._writer.run_out()
             else:
                 self._written += 1
-                tool_id = f"toolu_{self._message_id.rpartition('_')[2]}{self._tools_done:02d}"
+                # Unlike a count of calls, a block's number is no other one's in a longer answer.
+                number = self._writer.index + len(self._waiting_calls)
+                tool_id = f"toolu_{self._message_id.rpartition('_')[2]}{number:02d}"
                 self._send_call(tool_id, name, arguments)
                 self._sent.append((name, orjson.loads(arguments), True))
         return 0
@@ -508,10 +536,14 @@ cdef class Translator:
     cdef int _send_call(self, str tool_id, str name, bytes arguments) except -1:
         if self._writer.ended is not None:
             return 0
-        self._writer.put_tool(tool_id, name, arguments)
+        if name == self._own_tool:
+            return self._put_own_call(tool_id, name, arguments)
         self._tools_done += 1
         self.called.append(name)
-        return 0
+        if self.own_calls:
+            self._waiting_calls.append((tool_id, name, arguments))
+            return 0
+        return self._writer.put_tool(tool_id, name, arguments, False)
 
     cdef int _finish_text(self) except -1:
         """No more text: half a character becomes U+FFFD, what is held is written."""
@@ -597,6 +629,15 @@ cdef class Translator:
         self._send_call(tool.id, name, arguments)
         if self._finder is not None:
             self._sent.append((name, orjson.loads(arguments), False))
+        return 0
+
+    cdef int _put_own_call(self, str tool_id, str name, bytes arguments) except -1:
+        """Write a call that the server performs, under an id of the shape Anthropic's have."""
+        cdef str bare_id = tool_id.removeprefix("tooluse_").removeprefix("toolu_")
+        cdef str own_id = "srvtoolu_" + bare_id.replace("-", "_")
+        self._writer.put_tool(own_id, name, arguments, True)
+        if self._writer.ended is None:  # else a stop sequence before it was found, and it is not
+            self.own_calls.append((own_id, arguments))
         return 0
 
     cdef int _refuse_call(self) except -1:

@@ -685,3 +685,52 @@ def test_any_payload_is_either_read_or_refused(
     machine, out = play([text("a") + frames.event(name, payload) + CLOSING], split_tags=True)
     reading = read_stream(out)
     assert reading.complete == (machine.failure is None)
+
+
+# -- calls that the server performs ----------------------------------------------------------
+
+RESULT = b'{"type":"web_search_tool_result","tool_use_id":"srvtoolu_a_b","content":[]}'
+
+
+def search(tool_id: str = "tooluse_a-b") -> bytes:
+    return tool(tool_id, "web_search", input='{"query":"owls"}', stop=True)
+
+
+def test_a_call_of_the_servers_tool_is_told_as_such_and_given_out(read_stream: Reader) -> None:
+    machine = Translator(**PLAIN, own_tool="web_search")
+    out = machine.start(10) + machine.feed(text("Well.") + search() + CLOSING) + machine.end()
+    assert machine.own_calls == [("srvtoolu_a_b", b'{"query":"owls"}')]
+    assert machine.stop_reason == "end_turn"  # nothing is left for the client to do
+    out += machine.insert(RESULT) + machine.release() + machine.finish({"output_tokens": 7})
+    _, call, result = read_stream(out).content
+    assert (call["type"], call["input"]) == ("server_tool_use", {"query": "owls"})
+    assert result == json.loads(RESULT)
+
+
+def test_the_clients_calls_wait_for_the_servers_results(read_stream: Reader) -> None:
+    machine = Translator(**PLAIN, own_tool="web_search")
+    calls = tool("t0", "f", stop=True) + search() + tool("t1", "g", stop=True)
+    out = machine.start(10) + machine.feed(calls + CLOSING) + machine.end()
+    assert b'"t0"' in out and b'"t1"' not in out
+    out += machine.insert(RESULT) + machine.release() + machine.finish({"output_tokens": 7})
+    reading = read_stream(out)
+    kinds = [block["type"] for block in reading.content]
+    assert kinds == ["tool_use", "server_tool_use", "web_search_tool_result", "tool_use"]
+    assert reading.message["stop_reason"] == "tool_use"
+
+
+def test_an_answer_goes_on_where_another_ended(read_stream: Reader) -> None:
+    first = Translator(**PLAIN, own_tool="web_search")
+    out = first.start(10) + first.feed(search() + CLOSING) + first.end() + first.insert(RESULT)
+    second = Translator(**PLAIN, first_index=first.next_index)
+    assert not second.has_content  # another try of it may follow
+    out += second.feed(text("Found.") + CLOSING) + second.end()
+    out += second.finish({"output_tokens": 7}, "pause_turn")
+    reading = read_stream(out)
+    assert reading.text() == "Found." and reading.message["stop_reason"] == "pause_turn"
+
+
+def test_without_the_servers_tool_its_name_means_nothing(read_stream: Reader) -> None:
+    machine, out = play([search() + CLOSING])
+    assert machine.own_calls == []
+    assert read_stream(out).content[0]["type"] == "tool_use"

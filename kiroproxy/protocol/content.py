@@ -8,6 +8,7 @@ saw.
 Source: Anthropic's content block types; Kiro's ImageBlock and DocumentBlock.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -135,10 +136,26 @@ def _server_tool_use(block: Block, path: str) -> list[Piece]:
     return [f"(Server tool {block.get('name')} ran with input {as_json(block.get('input'))})"]
 
 
+_SEARCH_FAULTS = {
+    "max_uses_exceeded": "no more searches are allowed in this answer",
+    "query_too_long": "the query is longer than 200 characters",
+    "invalid_tool_input": "the query is missing or is no text",
+    "too_many_requests": "too many searches at the moment",
+    "unavailable": "the search is not available at the moment",
+}
+# Anthropic's results hold an encrypted blob where ours hold words. Words of any length are no
+# unbroken run of its alphabet, and no blob is short.
+_BLOB = re.compile(r"[A-Za-z0-9+/=_-]{64,}")
+
+
 def _web_search_result(block: Block, path: str) -> list[Piece]:
     results = block.get("content")
     if not isinstance(results, list):
-        return [f"(Web search failed: {as_json(results)})"]
+        code = str(results.get("error_code")) if isinstance(results, dict) else ""
+        words = f"{code}: {_SEARCH_FAULTS[code]}" if code in _SEARCH_FAULTS else as_json(results)
+        return [f"(Web search failed: {words})"]
+    if not results:
+        return ["The web search found no pages."]
     lines = ["Web search results:"]
     for result in results:
         if not isinstance(result, dict):
@@ -147,8 +164,7 @@ def _web_search_result(block: Block, path: str) -> list[Piece]:
         age = f" ({result['page_age']})" if result.get("page_age") else ""
         lines.append(f"- {result.get('title')}: {result.get('url')}{age}")
         snippet = result.get("encrypted_content")
-        # Anthropic's blob is unbroken base64; readable words are a snippet worth keeping.
-        if isinstance(snippet, str) and " " in snippet:
+        if isinstance(snippet, str) and snippet and not _BLOB.fullmatch(snippet):
             lines.append(f"  {snippet}")
     return ["\n".join(lines)]
 

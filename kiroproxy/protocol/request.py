@@ -28,10 +28,11 @@ from kiroproxy.protocol.content import as_json
 from kiroproxy.protocol.demand import Demand
 from kiroproxy.protocol.history import Writer, continued, pair
 from kiroproxy.protocol.models import Catalogue, Model, Resolved
+from kiroproxy.protocol.searching import WebSearch
 from kiroproxy.protocol.tokens import count_request
 from kiroproxy.protocol.tools import Toolbox
 from kiroproxy.protocol.turns import AssistantTurn, Turn, fold
-from kiroproxy.protocol.websearch import WebSearch, detect
+from kiroproxy.protocol.websearch import detect
 from kiroproxy.protocol.written import WrittenCalls
 
 # A local estimate may be off by a third; beyond this factor Kiro could only refuse.
@@ -60,7 +61,9 @@ class Plan:
     input_tokens: int
     context_window: int
     conversation_id: str
-    wants_web_search: WebSearch | None
+    wants_web_search: WebSearch | None  # the request is nothing else
+    search: WebSearch | None  # the model may search, on these terms …
+    search_tool: str  # … by calling the tool of this name; "" = there is none
     demand: Demand | None  # what the finished answer is checked for
     max_calls: int | None  # tool calls that may reach the client; None = any number
     written_calls: WrittenCalls | None  # who understands calls written as text; None = nobody
@@ -223,6 +226,7 @@ def _convert(
     thought = reasoning.plan(body, model, suffix=resolved.thinking_suffix)
     conversation_id = conversation.conversation_id(body, session_id, ids)
     state, toolbox = _state(body, resolved, thought, conversation_id)
+    search_tool, search = toolbox.search or ("", None)
     parts = {"conversationState": state}
     if thought.fields:
         parts["additionalModelRequestFields"] = thought.fields
@@ -244,6 +248,8 @@ def _convert(
         demand=demand,
         max_calls=toolbox.choice.max_calls(toolbox),
         written_calls=WrittenCalls(toolbox.callable) if toolbox.is_offered else None,
+        search=search,
+        search_tool=search_tool,
         _open=write_open(parts),
         _parts=parts if replays or demand is not None else None,
     )
@@ -254,7 +260,11 @@ def _state(
 ) -> tuple[dict[str, Any], Toolbox]:
     messages = body["messages"]
     toolbox = Toolbox(body, messages)
-    found = fold(messages, keep_reasoning=resolved.model.native_thinking)
+    found = fold(
+        messages,
+        keep_reasoning=resolved.model.native_thinking,
+        searches=toolbox.search is not None,
+    )
     pair(found)
     for turn in found:
         for call in turn.calls if isinstance(turn, AssistantTurn) else ():

@@ -46,13 +46,14 @@ class Fold:
     Order: feed…, then message() once the stream has ended with message_stop.
     """
 
-    __slots__ = ("_block", "_buffer", "_json", "_message", "_stopped", "error")
+    __slots__ = ("_block", "_buffer", "_inputs", "_json", "_message", "_stopped", "error")
 
     def __init__(self) -> None:
         self._buffer = b""
         self._message: dict[str, Any] = {}
         self._block: dict[str, Any] = {}
         self._json: list[str] = []  # pieces of the open block's input
+        self._inputs: dict[int, str] = {}  # whole ones by index
         self._stopped = False
         self.error: dict[str, Any] | None = None  # the `error` of an error event
 
@@ -73,6 +74,14 @@ class Fold:
             raise ValueError("the answer has no end: it must not be shown as whole")
         return self._message
 
+    def content(self) -> list[dict[str, Any]]:
+        """Return the blocks so far, their arguments read. Order: while no block is open."""
+        blocks: list[dict[str, Any]] = self._message["content"]
+        return [
+            block | {"input": orjson.loads(self._inputs[index])} if index in self._inputs else block
+            for index, block in enumerate(blocks)
+        ]
+
     def _take(self, event: dict[str, Any]) -> None:
         kind = event["type"]
         if kind == "content_block_delta":
@@ -83,7 +92,8 @@ class Fold:
             self._message["content"].append(self._block)
         elif kind == "content_block_stop":
             if self._json:
-                self._block["input"] = orjson.Fragment("".join(self._json))
+                whole = self._inputs[len(self._message["content"]) - 1] = "".join(self._json)
+                self._block["input"] = orjson.Fragment(whole)
         elif kind == "message_start":
             self._message = {"stop_details": None} | event["message"]
         elif kind == "message_delta":

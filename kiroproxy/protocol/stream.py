@@ -7,7 +7,7 @@ Source: requirements on usage order as BEHAVIOUR.md has them; Kiro's percentage 
 generation, so it covers prompt and answer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from kiroproxy._sse import UNSIGNED_SIGNATURE, Failure, Translator
@@ -40,6 +40,8 @@ class StreamPlan(Protocol):
     def max_calls(self) -> int | None: ...
     @property
     def written_calls(self) -> WrittenCalls | None: ...
+    @property
+    def search_tool(self) -> str: ...
 
 
 class Answer:
@@ -50,12 +52,12 @@ class Answer:
     charges to its end; then end and finish.
     """
 
-    __slots__ = ("_plan", "feed", "message_id", "translator", "usage_source")
+    __slots__ = ("_first_index", "_plan", "feed", "message_id", "translator", "usage_source")
 
     feed: Callable[[bytes | bytearray | memoryview], bytes]
 
-    def __init__(self, plan: StreamPlan, message_id: str) -> None:
-        self._plan, self.message_id = plan, message_id
+    def __init__(self, plan: StreamPlan, message_id: str, first_index: int = 0) -> None:
+        self._plan, self.message_id, self._first_index = plan, message_id, first_index
         self.translator = Translator(
             message_id=message_id,
             model=plan.requested_model,
@@ -66,13 +68,19 @@ class Answer:
             room=output_room(plan.max_tokens, plan.requested_model),
             max_calls=plan.max_calls,
             read_calls=None if plan.written_calls is None else plan.written_calls.read,
+            own_tool=plan.search_tool,
+            first_index=first_index,
         )
         self.feed = self.translator.feed  # bound here: called once a chunk
         self.usage_source = ""  # "metadata" | "percentage" | "estimate", set by usage()
 
     def restart(self) -> "Answer":
         """Return a fresh answer for the next try; the client already has its message_start."""
-        return Answer(self._plan, self.message_id)
+        return Answer(self._plan, self.message_id, self._first_index)
+
+    def continued(self, plan: StreamPlan) -> "Answer":
+        """Return what goes on behind this answer's blocks. Order: after end and release."""
+        return Answer(plan, self.message_id, self.translator.next_index)
 
     # -- events --
 
@@ -86,9 +94,20 @@ class Answer:
         """Tell that the body ended cleanly, or early; sets `stop_reason`, or `failure`."""
         return self.translator.end()
 
-    def finish(self) -> bytes:
-        """Return the last two events. Raises: RuntimeError — before end(), or after a failure."""
-        return self.translator.finish(dict(self.usage()))
+    def insert(self, block: bytes) -> bytes:
+        """Return a whole block of our own, the result of a call. Order: between end and finish."""
+        return self.translator.insert(block)
+
+    def release(self) -> bytes:
+        """Return the client's calls that had to wait for our results. Order: after insert."""
+        return self.translator.release()
+
+    def finish(self, usage: Mapping[str, object] | None = None, stop_reason: str = "") -> bytes:
+        """Return the last two events, in this answer's own words unless told others.
+
+        Raises: RuntimeError — before end(), or after a failure.
+        """
+        return self.translator.finish(dict(usage or self.usage()), stop_reason)
 
     def abort(self, error_type: str, message: str, request_id: str) -> bytes:
         """Return what was held back, then the error event."""
@@ -124,6 +143,11 @@ class Answer:
     def stop_reason(self) -> str:
         """How the answer ended; "" before end()."""
         return self.translator.stop_reason
+
+    @property
+    def own_calls(self) -> list[tuple[str, bytes]]:
+        """The calls that the gateway performs itself: (id, arguments)."""
+        return self.translator.own_calls
 
     @property
     def credits(self) -> float:

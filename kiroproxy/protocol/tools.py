@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import Any, TypeAlias
 
 from kiroproxy.errors import RequestError
-from kiroproxy.protocol import schema, typed_tools
+from kiroproxy.protocol import schema, searching, typed_tools
 from kiroproxy.protocol.demand import Demand
 
 Tool: TypeAlias = dict[str, Any]
@@ -50,6 +50,7 @@ class Toolbox:
 
     def __init__(self, body: dict[str, Any], messages: list[dict[str, Any]]) -> None:
         self._declared = _definitions(body.get("tools"))
+        _check_offers(body.get("tools"), self._declared, body.get("tool_choice"))
         self._wire: dict[str, str] = {}
         self._client: dict[str, str] = {}
         for name in sorted(self._declared, key=lambda name: not _LEGAL_NAME.fullmatch(name)):
@@ -84,7 +85,7 @@ class Toolbox:
         offered = [
             self._specification(name, tool)
             for name, tool in self._declared.items()
-            if name in self._used or (name not in self._hidden and self.choice.offers(name))
+            if name in self._used or self._is_offered(name)
         ]
         stubs = sorted(self._used - self._declared.keys())
         self.is_used = bool(offered or stubs)
@@ -95,11 +96,22 @@ class Toolbox:
         """Map both names of every tool offered now to the client's name and the schema."""
         found: dict[str, tuple[str, dict[str, Any]]] = {}
         for name, tool in self._declared.items():
-            if name in self._used or (name not in self._hidden and self.choice.offers(name)):
+            if name in self._used or self._is_offered(name):
                 wanted = tool.get("input_schema")
                 call = (name, wanted if isinstance(wanted, dict) else {})
                 found[self._wire[name]] = found[name] = call
         return found
+
+    @property
+    def search(self) -> tuple[str, searching.WebSearch] | None:
+        """The name and the terms of the web search, if the model is offered one."""
+        for name, tool in self._declared.items():
+            if searching.is_search(tool) and self._is_offered(name):
+                return name, searching.terms(tool)
+        return None
+
+    def _is_offered(self, name: str) -> bool:
+        return name not in self._hidden and self.choice.offers(name)
 
     @property
     def documentation(self) -> str:
@@ -156,7 +168,9 @@ def _definitions(tools: Any) -> dict[str, Tool]:
     for index, tool in enumerate(tools):
         if not isinstance(tool, dict):
             raise RequestError(f"tools.{index}: Input should be a valid dictionary")
-        if typed_tools.is_server_side(tool):
+        if searching.is_search(tool):
+            tool = searching.specification(tool)
+        elif typed_tools.is_server_side(tool):
             continue
         name = tool.get("name")
         if name is None:
@@ -165,6 +179,25 @@ def _definitions(tools: Any) -> dict[str, Tool]:
             raise RequestError(f"tools.{index}.custom.name: Input should be a valid string")
         found.setdefault(name, typed_tools.supplied(tool))
     return found
+
+
+def _check_offers(tools: Any, declared: dict[str, Tool], choice: Any) -> None:
+    """Refuse a request that depends on a tool which only Anthropic's servers could run.
+
+    One that merely offers it beside others gets an answer without; one that offers nothing
+    else, or demands it, would get an answer that pretends.
+    Raises: RequestError — in the words from which clients learn what to leave out.
+    """
+    choice = choice if isinstance(choice, dict) else {}
+    for index, tool in enumerate(tools or ()):
+        if searching.is_search(tool) or not typed_tools.is_server_side(tool):
+            continue
+        is_demanded = choice.get("type") == "tool" and choice.get("name") == tool.get("name")
+        if is_demanded or (not declared and choice.get("type") != "none"):
+            raise RequestError(
+                f"tools.{index}: Input tag '{tool['type']}' found using 'type' does not match any "
+                "of the expected tags: web search is the only server tool this gateway can run"
+            )
 
 
 def _hidden(declared: dict[str, Tool], tools: Any, messages: list[dict[str, Any]]) -> set[str]:

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from kiroproxy._sse import UNSIGNED_SIGNATURE
 from kiroproxy.errors import RequestError
 from kiroproxy.protocol.content import Piece, block_pieces, pieces
+from kiroproxy.protocol.searching import NAME as SEARCH
 from kiroproxy.protocol.tools import wire_id
 
 Wire: TypeAlias = dict[str, Any]
@@ -78,9 +79,11 @@ Turn: TypeAlias = UserTurn | AssistantTurn
 # -- messages to turns -----------------------------------------------------------------------
 
 
-def fold(messages: list[Wire], *, keep_reasoning: bool) -> list[Turn]:
+def fold(messages: list[Wire], *, keep_reasoning: bool, searches: bool = False) -> list[Turn]:
     """Fold messages into alternating turns, the first and the last a user's.
 
+    Shape: `searches` = the model has a web search to call, so that earlier ones are calls of it
+    and their results turns of their own; else both are only text.
     Raises: RequestError — a message or block without the shape Anthropic demands; nothing to
     answer.
     """
@@ -88,7 +91,8 @@ def fold(messages: list[Wire], *, keep_reasoning: bool) -> list[Turn]:
     for index, message in enumerate(messages):
         path = f"messages.{index}.content"
         if message["role"] == "assistant":
-            _append(found, _assistant_turn(message.get("content"), path, keep_reasoning))
+            for turn in _assistant_turns(message.get("content"), path, keep_reasoning, searches):
+                _append(found, turn)
         elif message["role"] in ("system", "developer"):
             _append(found, _system_turn(message.get("content"), path))
         else:
@@ -163,12 +167,44 @@ def _system_turn(content: Any, path: str) -> UserTurn:
     return UserTurn(parts=[text, *others])
 
 
-def _assistant_turn(content: Any, path: str, keep_reasoning: bool) -> AssistantTurn:
+def _assistant_turns(
+    content: Any, path: str, keep_reasoning: bool, searches: bool
+) -> Iterator[Turn]:
+    """Cut an answer behind the results of each search in it, where the model was asked again."""
+    said: list[Any] = []
+    found = UserTurn()
+    asked: set[str] = set()
+    first = 0
+    for index, block in enumerate(_blocks(content, path)):
+        kind = block.get("type") if searches and isinstance(block, dict) else ""
+        if kind == "web_search_tool_result" and block.get("tool_use_id") in asked:
+            found.results.append(_search_result(block, f"{path}.{index}"))
+            continue
+        if found.results:
+            yield _assistant_turn(said, path, keep_reasoning, asked, first)
+            yield found
+            said, found, asked, first = [], UserTurn(), set(), index
+        if kind == "server_tool_use" and block.get("name") == SEARCH:
+            asked.add(str(block.get("id")))
+        said.append(block)
+    yield _assistant_turn(said, path, keep_reasoning, asked, first)
+    yield found
+
+
+def _search_result(block: Wire, path: str) -> Result:
+    failed = not isinstance(block.get("content"), list)
+    return Result(wire_id(block.get("tool_use_id")), block_pieces(block, path), failed)
+
+
+def _assistant_turn(
+    blocks: list[Any], path: str, keep_reasoning: bool, asked: set[str], first: int
+) -> AssistantTurn:
+    """Read what was said in one go. Shape: `first` is the place of the first block."""
     turn = AssistantTurn()
     after_text = False  # neighbouring text blocks are one text, cut at its citations
-    for index, block in enumerate(_blocks(content, path)):
+    for index, block in enumerate(blocks, first):
         kind = block.get("type") if isinstance(block, dict) else ""
-        if kind == "tool_use":
+        if kind == "tool_use" or (kind == "server_tool_use" and block.get("id") in asked):
             name = block.get("name")
             turn.calls.append(
                 Call(wire_id(block.get("id")), str(name or "unknown"), block.get("input"))

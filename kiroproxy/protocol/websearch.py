@@ -1,7 +1,7 @@
-"""Anthropic's server-side web search, performed through Kiro's MCP tool of the same name.
+"""A request that is nothing but one web search, performed through Kiro's MCP tool of that name.
 
-Rules of this file: only a request whose single tool is `web_search_<date>` is taken over; a
-client's own function that happens to be called web_search stays the client's.
+Rules of this file: only the side request of a client that searches is taken over. Who offers
+the tool along with a question is answered by the model; see `searching`.
 
 Theory of operation. Claude Code turns a search into a request of its own: one server tool,
 one user turn with the query. `detect` recognises it, the server sends `mcp_request` through
@@ -13,9 +13,7 @@ Source: captured side requests of Claude Code 2.0.60, 2.1.197 and 2.1.330; Anthr
 search tool page; Kiro's `tools/call` answers.
 """
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -31,6 +29,7 @@ from kiroproxy.errors import (
 )
 from kiroproxy.protocol.domains import permits
 from kiroproxy.protocol.mcp import SearchError, SearchResult, SearchResults, mcp_request, parse_mcp
+from kiroproxy.protocol.searching import QUERY_CHARS, WebSearch, is_search, result_block, terms
 from kiroproxy.protocol.tokens import count_text
 
 __all__ = [
@@ -46,50 +45,23 @@ __all__ = [
     "parse_mcp",
 ]
 
-_SERVER_TOOL = re.compile(r"web_search_\d{8}")
-_PREFIX = "Perform a web search for the query: "
-# The limit of Kiro's own tool schema; one more answers JSON-RPC -32602.
-_QUERY_CHARS = 200
-
-
-@dataclass(frozen=True, slots=True)
-class WebSearch:
-    """What one request wants searched. Domains are as the client wrote them."""
-
-    query: str
-    max_uses: int | None = None
-    allowed_domains: tuple[str, ...] = ()
-    blocked_domains: tuple[str, ...] = ()
-
-    @property
-    def refusal(self) -> SearchError | None:
-        """Why Kiro need not be asked at all."""
-        if not self.query:
-            return SearchError("invalid_tool_input", "no user text to search for")
-        if self.max_uses is not None and self.max_uses < 1:
-            return SearchError("max_uses_exceeded")
-        return None
+_PREFIX = "Perform a web search for the query:"
 
 
 def detect(body: dict[str, Any]) -> WebSearch | None:
-    """Return the search a request consists of, or None when it is any other request."""
+    """Return the search a request consists of, or None when it is any other request.
+
+    Such a request has the search for its only tool and says what to look for in so many words;
+    anybody else who offers nothing but a search has a question for the model.
+    """
     tools = body.get("tools")
-    if not isinstance(tools, list) or len(tools) != 1 or not isinstance(tools[0], dict):
-        return None
-    tool = tools[0]
-    kind = tool.get("type")
-    if not isinstance(kind, str) or not _SERVER_TOOL.fullmatch(kind):
+    if not isinstance(tools, list) or len(tools) != 1 or not is_search(tools[0]):
         return None
     choice = body.get("tool_choice")
     if isinstance(choice, dict) and choice.get("type") == "none":
         return None
-    uses = tool.get("max_uses")
-    return WebSearch(
-        query=_query(body.get("messages")),
-        max_uses=uses if isinstance(uses, int) and not isinstance(uses, bool) else None,
-        allowed_domains=_strings(tool.get("allowed_domains")),
-        blocked_domains=_strings(tool.get("blocked_domains")),
-    )
+    query = _query(body.get("messages"))
+    return None if query is None else terms(tools[0], query)
 
 
 def failure_of(error: GatewayError) -> SearchError:
@@ -165,14 +137,10 @@ def events(
 # -- the query ---------------------------------------------------------------------------
 
 
-def _query(messages: object) -> str:
-    """Return what the last user turn asks for, short enough for Kiro."""
-    texts = _last_user_texts(messages)
-    marked = [text for text in texts if text.startswith(_PREFIX)]
-    # Clients put reminders beside the prompt; they are not part of what is looked for.
-    plain = [text for text in texts if not text.startswith("<system-reminder>")]
-    chosen = marked[-1].removeprefix(_PREFIX) if marked else " ".join(plain or texts)
-    return _cut(" ".join(chosen.split()))
+def _query(messages: object) -> str | None:
+    """Return what the last user turn asks to search, short enough for Kiro; None: it does not."""
+    marked = [text for text in _last_user_texts(messages) if text.startswith(_PREFIX)]
+    return _cut(" ".join(marked[-1].removeprefix(_PREFIX).split())) if marked else None
 
 
 def _last_user_texts(messages: object) -> list[str]:
@@ -195,17 +163,11 @@ def _last_user_texts(messages: object) -> list[str]:
 
 def _cut(text: str) -> str:
     """Shorten to the limit, at a word's end where the text has any."""
-    if len(text) <= _QUERY_CHARS:
+    if len(text) <= QUERY_CHARS:
         return text
-    head, space, _ = text[: _QUERY_CHARS + 1].rpartition(" ")
+    head, space, _ = text[: QUERY_CHARS + 1].rpartition(" ")
     # A script without spaces, or one very long word: no boundary worth half the query.
-    return head if space and len(head) > _QUERY_CHARS // 2 else text[:_QUERY_CHARS]
-
-
-def _strings(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        return ()
-    return tuple(item.strip() for item in value if isinstance(item, str) and item.strip())
+    return head if space and len(head) > QUERY_CHARS // 2 else text[:QUERY_CHARS]
 
 
 # -- events ------------------------------------------------------------------------------
@@ -225,21 +187,7 @@ def _call(call_id: str, query: str) -> Iterator[bytes]:
 
 
 def _result(call_id: str, found: SearchResults | SearchError) -> Iterator[bytes]:
-    content: object
-    if isinstance(found, SearchError):
-        content = {"type": "web_search_tool_result_error", "error_code": found.code}
-    else:
-        content = [
-            {
-                "type": "web_search_result",
-                "url": page.url,
-                "title": page.title,
-                "encrypted_content": page.snippet,
-                "page_age": page.page_age or None,
-            }
-            for page in found.pages
-        ]
-    block = {"type": "web_search_tool_result", "tool_use_id": call_id, "content": content}
+    block = result_block(call_id, found)
     yield _event("content_block_start", index=1, content_block=block)
     yield _event("content_block_stop", index=1)
 

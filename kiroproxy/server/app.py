@@ -38,7 +38,7 @@ Handler = Callable[[Request, Send], Awaitable[None]]
 # What a log line tells of a request beyond its outcome, where there is something to tell.
 _TOLD = (
     *("model", "stream", "tries", "input_tokens", "output_tokens", "credits"),
-    *("stop_reason", "error", "detail"),
+    *("searches", "stop_reason", "error", "detail"),
 )
 # At the end of the drain the last streams are told so; they get this long to pass it on.
 FAREWELL_S = 2.0

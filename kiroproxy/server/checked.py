@@ -83,9 +83,7 @@ class CheckedRelay(Relay):
     async def _attempt(
         self, demand: Demand, judge: Conformity | None, hold: Hold, *, is_last: bool
     ) -> bytes:
-        tries_before = self._record.tries
         last = await super()._work()
-        self._record.tries += tries_before
         if hold.is_open:
             return last
         fold = Fold()

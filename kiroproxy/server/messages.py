@@ -22,6 +22,7 @@ from typing import Any
 from kiroproxy.config import Config
 from kiroproxy.errors import GatewayError, InternalError, NotFound
 from kiroproxy.protocol.request import Plan, convert
+from kiroproxy.protocol.searching import continued
 from kiroproxy.protocol.stream import PING, Answer, farewell, opening
 from kiroproxy.server.attachments import Attachments, read
 from kiroproxy.server.checked import CheckedRelay
@@ -29,7 +30,7 @@ from kiroproxy.server.gateway import Gateway
 from kiroproxy.server.relay import Folding, Relay, Target
 from kiroproxy.server.reply import send_json
 from kiroproxy.server.request import ClientGone, Request, Send
-from kiroproxy.server.search import SearchRelay
+from kiroproxy.server.search import CheckedSearchingRelay, SearchingRelay, SearchRelay
 from kiroproxy.server.sink import Sink, Watch
 
 _log = logging.getLogger(__name__)
@@ -73,14 +74,12 @@ class Messages:
 
     async def _plan(self, work: "Work") -> Plan:
         try:
-            plan = await self._translated(work)
+            plan = await self._translated(work, work.body)
         except NotFound:
             # Right after the start a model may be unknown only because nobody has asked yet.
             if not await self._gateway.first_listing():
                 raise
-            plan = await self._translated(work)
-        if not plan.stream and not work.config.extract_thinking:
-            plan = replace(plan, split_tags=False)
+            plan = await self._translated(work, work.body)
         request = work.request
         if request.grant is not None:
             request.grant.check_model(plan.requested_model, plan.model.id)
@@ -88,9 +87,13 @@ class Messages:
         request.record.input_tokens = plan.input_tokens
         return plan
 
-    async def _translated(self, work: "Work") -> Plan:
-        return await self._attachments.plan(
-            work.body,
+    async def _more(self, work: "Work", blocks: list[dict[str, Any]], max_tokens: int) -> Plan:
+        """Plan the call that goes on behind what was said and found so far."""
+        return await self._translated(work, continued(work.body, blocks, max_tokens))
+
+    async def _translated(self, work: "Work", body: dict[str, Any]) -> Plan:
+        plan = await self._attachments.plan(
+            body,
             work.size,
             functools.partial(
                 convert,
@@ -99,6 +102,9 @@ class Messages:
                 session_id=work.request.text(b"x-claude-code-session-id"),
             ),
         )
+        if not plan.stream and not work.config.extract_thinking:
+            plan = replace(plan, split_tags=False)
+        return plan
 
     async def _stream(self, work: "Work", send: Send) -> None:
         sink = Sink(
@@ -156,12 +162,16 @@ class Messages:
 
     def _begin(self, work: "Work", plan: Plan, target: Target) -> Relay:
         """Return what will answer the planned request."""
-        kind = _way(plan)
         request, answer = work.request, Answer(plan, work.message_id)
-        work.body = {}  # it has become the plan's, and may be large
-        work.relay = kind(
-            work.config, self._gateway, plan, request.record, request.id, answer, target
-        )
+        parts = work.config, self._gateway, plan, request.record, request.id, answer, target
+        if plan.wants_web_search is not None:
+            work.relay = SearchRelay(*parts)
+        elif plan.search is not None:
+            searching = SearchingRelay if plan.demand is None else CheckedSearchingRelay
+            work.relay = searching(*parts, more=functools.partial(self._more, work))
+        else:
+            work.relay = (Relay if plan.demand is None else CheckedRelay)(*parts)
+            work.body = {}  # it has become the plan's, and may be large
         return work.relay
 
 
@@ -196,13 +206,6 @@ class Work:
             return self.relay.aborted(error)
         self.request.record.note(error)
         return farewell(error.kind, error.message, self.request.id)
-
-
-def _way(plan: Plan) -> type[Relay]:
-    """Choose how a request is served."""
-    if plan.wants_web_search is not None:
-        return SearchRelay
-    return Relay if plan.demand is None else CheckedRelay
 
 
 def new_message_id() -> str:

@@ -89,6 +89,7 @@ class Relay:
         self._record, self._request_id = record, request_id
         self._answer, self._target = answer, target
         self._held = b""  # what the translator gave out only at the end
+        self._tries_before = 0  # those of calls that were answered
 
     async def run(self) -> bytes:
         """Pass Kiro's answer on. Returns the last events, for the caller to send.
@@ -127,6 +128,7 @@ class Relay:
         """
         async with self._gateway.dispatcher.exchange(self._plan, self._config) as exchange:
             exchange.attempts = self._record.attempts
+            self._tries_before = self._record.tries
             while True:
                 response = await self._open(exchange)
                 await self._target.start()
@@ -147,7 +149,7 @@ class Relay:
         try:
             return await exchange.open()
         finally:
-            self._record.tries = exchange.tries
+            self._record.tries = self._tries_before + exchange.tries
             if exchange.credential is not None:
                 self._record.credential_id = exchange.credential.id
 
@@ -197,7 +199,7 @@ class Relay:
     def _begun(self, limit: asyncio.Timeout) -> None:
         """The first content came: its time limit is kept."""
         limit.reschedule(None)
-        self._record.first_token_s = time.monotonic()
+        self._record.first_token_s = self._record.first_token_s or time.monotonic()
 
     def _last_events(self) -> bytes:
         answer, record = self._answer, self._record
@@ -207,9 +209,13 @@ class Relay:
         return self._held + answer.finish()
 
     def _note_usage(self) -> None:
-        answer, record = self._answer, self._record
-        if answer.has_content or answer.stop_reason:
-            usage = answer.usage()
+        record, usage = self._record, self._usage()
+        if usage:
             record.input_tokens = usage["input_tokens"]
             record.output_tokens = usage["output_tokens"]
             record.cache_read_tokens = usage["cache_read_input_tokens"]
+
+    def _usage(self) -> dict[str, int]:
+        """Return what the answer has cost so far; nothing before it began."""
+        answer = self._answer
+        return answer.usage() if answer.has_content or answer.stop_reason else {}

@@ -61,6 +61,7 @@ class Record:
     input_tokens: int = 0
     output_tokens: int = 0
     credits: float = 0.0
+    searches: int = 0
     stop_reason: str = ""
     error: str = ""
     detail: str = ""  # upstream text: for this log line only

@@ -1,33 +1,50 @@
-"""A web search request's way: through Kiro's search tool instead of a conversation.
+"""Requests that search the web: one that is nothing else, and conversations whose model may.
 
-Rules of this file: a failed search is said to have failed; it is never an empty result, and
-never fails the request, for the client's model can go on without it.
+Rules of this file: the client sees one answer, however often Kiro is asked for it: blocks
+numbered through, one end, the usage of all. Every call that was told has its result told too.
 
-Source: protocol.websearch for the events; BEHAVIOUR.md, web search.
+Theory of operation. A conversation is a `Relay` that goes on: when an answer of Kiro's ends with
+searches, their results are written behind it and the conversation, with all that was said and
+found, is translated and sent again. Its events therefore pass through a `Tape`, which can tell
+them as blocks; the way from socket to socket is for conversations without a search. What the
+client has to run ends the answer, as does everything that is no ordinary end.
+
+Source: protocol.searching and protocol.websearch; Anthropic's web search tool and pause_turn.
 """
 
-import uuid
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
 
-from kiroproxy.errors import GatewayError, UpstreamError
-from kiroproxy.protocol import websearch
-from kiroproxy.server.gateway import now_ms
-from kiroproxy.server.relay import Relay
+import orjson
 
-# Another credential may have better luck; more than that is not worth a search's wait.
-TRIES = 3
+from kiroproxy._pump import Outlet
+from kiroproxy.protocol import searching, websearch
+from kiroproxy.protocol.demand import Demand
+from kiroproxy.protocol.request import Plan
+from kiroproxy.protocol.response import Fold
+from kiroproxy.protocol.searching import WebSearch
+from kiroproxy.protocol.stream import Answer, opening
+from kiroproxy.server.checked import CheckedRelay
+from kiroproxy.server.lookup import Lookup
+from kiroproxy.server.relay import Relay, Target
+
+# How often Kiro is asked for one answer: Anthropic's own number, which ends in `pause_turn` too.
+ROUNDS = 10
+
+# (the blocks so far, max_tokens left) → the plan of the request that goes on behind them.
+More = Callable[[list[dict[str, Any]], int], Awaitable[Plan]]
 
 
 class SearchRelay(Relay):
-    """One search on its way."""
+    """One search on its way, which is all its request wants."""
 
     async def _work(self) -> bytes:
         search = self._plan.wants_web_search
         assert search is not None, "only searches come here"
-        found = search.refusal or await self._found(search)
+        found = await Lookup(self._gateway, self._plan, self._record).found(search)
         await self._target.start()
-        if isinstance(found, websearch.SearchError):
-            self._record.error = f"search:{found.code}"
-            self._record.detail = found.detail
         self._record.stop_reason = "end_turn"
         whole = websearch.events(
             search,
@@ -39,39 +56,136 @@ class SearchRelay(Relay):
         # The target's opening has sent its own message_start with the same id and numbers.
         return whole.split(b"\n\n", 1)[1]
 
-    async def _found(
-        self, search: websearch.WebSearch
-    ) -> websearch.SearchResults | websearch.SearchError:
-        tried: list[int] = []
-        last: GatewayError | None = None
-        while len(tried) < TRIES:
-            try:
-                return await self._ask(search, tried)
-            except UpstreamError as error:
-                last = error
-            except GatewayError as error:  # nobody left to ask: the reason before says more
-                last = last or error
-                break
-        assert last is not None, "the loop ends by a return or an error"
-        self._record.note(last)
-        return websearch.failure_of(last)
 
-    async def _ask(
-        self, search: websearch.WebSearch, tried: list[int]
-    ) -> websearch.SearchResults | websearch.SearchError:
-        gateway = self._gateway
-        lease = gateway.pool.acquire(model_id=self._plan.model.id, exclude=tried, now_ms=now_ms())
-        tried.append(lease.credential.id)
-        self._record.tries += 1
-        self._record.credential_id = lease.credential.id
+class Tape:
+    """A target that remembers what went through it. Order: keep() behind each whole answer."""
+
+    outlet: Outlet | None = None  # everything has to pass by here
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._kept: list[bytes] = []
+        self._new: list[bytes] = []
+        self._taken_back = False
+
+    async def start(self) -> None:
+        """Let the response start, with what was kept if the target has forgotten it."""
+        await self._target.start()
+        if self._taken_back:
+            self._taken_back = False
+            for events in self._kept:
+                await self._target.write(events)
+
+    async def write(self, events: bytes) -> None:
+        """Pass whole events on."""
+        if events:
+            self._new.append(events)
+            await self._target.write(events)
+
+    def take_back(self) -> bool:
+        """Forget what was not kept. False: the client has it already."""
+        self._taken_back = self._target.take_back()
+        if self._taken_back:
+            self._new.clear()
+        return self._taken_back
+
+    def keep(self) -> None:
+        """Remember what was written for good."""
+        self._kept += self._new
+        self._new.clear()
+
+    def blocks(self) -> list[dict[str, Any]]:
+        """Return what was kept as content blocks."""
+        fold = Fold()
+        fold.feed(b"".join((opening("", "", 0), *self._kept)))
+        return fold.content()
+
+
+class SearchingRelay(Relay):
+    """A conversation whose model may search, on its way."""
+
+    def __init__(self, *parts: Any, more: More) -> None:
+        super().__init__(*parts)
+        self._more = more
+        self._before: dict[str, int] = {}  # the usage of answers that are continued
+        self._calls = 0  # searches the model asked for …
+        self._uses = 0  # … and those that were asked of Kiro
+        assert self._plan.search is not None, "only conversations with a search come here"
+        self._terms = self._plan.search
+        self._max_tokens = self._plan.max_tokens
+
+    async def _work(self) -> bytes:
+        target = self._target
+        self._target = self._tape = Tape(target)
+        self._answer = Answer(self._plan, self._answer.message_id)  # from its first block on
+        self._before = {}
         try:
-            credential = await gateway.refresher.fresh(lease.credential)
-            payload = websearch.mcp_request(search.query, lambda: str(uuid.uuid4()), now_ms())
-            answer = await gateway.control.mcp(credential, payload)
-        except UpstreamError as error:
-            gateway.pool.report(lease, error, now_ms())
-            raise
+            return await self._rounds()
         finally:
-            lease.release()
-        gateway.pool.report(lease, None, now_ms())
-        return websearch.parse_mcp(answer)
+            self._target = target
+
+    async def _rounds(self) -> bytes:
+        for number in range(1, ROUNDS + 1):
+            await self._converse()
+            calls, reason = self._answer.own_calls, self._answer.stop_reason
+            await self._perform(calls)
+            if not calls or reason != "end_turn":
+                return self._end(reason)
+            left = self._max_tokens - self._usage()["output_tokens"]
+            if left <= 0:
+                return self._end("max_tokens")
+            if number < ROUNDS:
+                self._before = self._usage()
+                self._plan = await self._more(self._tape.blocks(), left)
+                self._answer = self._answer.continued(self._plan)
+        return self._end("pause_turn")
+
+    async def _perform(self, calls: list[tuple[str, bytes]]) -> None:
+        """Search for everything at once, and tell the results in the order of the calls."""
+        held, self._held = self._held, b""
+        await self._tape.write(held)
+        lookup = Lookup(self._gateway, self._plan, self._record)
+        searches = [lookup.found(self._wanted(arguments)) for _, arguments in calls]
+        tasks = [asyncio.create_task(search) for search in searches]
+        try:
+            for (call_id, _), task in zip(calls, tasks, strict=True):
+                block = searching.result_block(call_id, await task)
+                await self._tape.write(self._answer.insert(orjson.dumps(block)))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tape.write(self._answer.release())
+        self._tape.keep()
+
+    def _wanted(self, arguments: bytes) -> WebSearch:
+        """Return a call's search; one beyond `max_uses` has none left."""
+        limit = self._terms.max_uses
+        left = None if limit is None else limit - self._uses
+        search = replace(self._terms, query=searching.query_in(arguments), max_uses=left)
+        self._calls += 1
+        self._uses += search.refusal is None
+        return search
+
+    def _usage(self) -> dict[str, int]:
+        usage = super()._usage() or dict.fromkeys(self._before, 0)
+        return {name: count + self._before.get(name, 0) for name, count in usage.items()}
+
+    def _end(self, reason: str) -> bytes:
+        record, answer = self._record, self._answer
+        self._note_usage()
+        record.stop_reason = reason
+        record.cut = answer.stop_reason == "max_tokens" and not answer.finished_early
+        usage: dict[str, object] = {**self._usage()}
+        if self._calls:
+            usage["server_tool_use"] = {"web_search_requests": record.searches}
+        return answer.finish(usage, reason)
+
+
+class CheckedSearchingRelay(CheckedRelay, SearchingRelay):
+    """A conversation with a demand whose model may search: what is checked is the whole answer."""
+
+    def _is_settled(self, demand: Demand) -> bool:
+        if demand.needs_call and self._answer.own_calls:
+            return demand.tool in ("", searching.NAME)
+        return super()._is_settled(demand)

@@ -136,7 +136,10 @@ def mcp(request: Request, tokens: TokenState) -> Any:
         return {**base, "result": {"tools": [_SEARCH_TOOL]}}
     if method != "tools/call" or params.get("name") != "web_search":
         return {**base, "error": {"code": -32601, "message": f"Unknown method or tool: {method}"}}
-    return {**base, **_search((params.get("arguments") or {}).get("query"))}
+    arguments = params.get("arguments") or {}
+    if set(arguments) != {"query"}:
+        return {**base, "error": {"code": -32602, "message": "query is the only parameter"}}
+    return {**base, **_search(arguments["query"])}
 
 
 _SEARCH_TOOL: Final = {

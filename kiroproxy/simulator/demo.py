@@ -1,8 +1,9 @@
 """The demo's answers: what a first-time user sees, streamed at a reading pace.
 
 Rules of this file: it looks at the request and picks words; it invents no facts, and only ever
-calls a shell tool, with `echo`. Structured answers follow the schema the gateway asked for in
-words. A tool result is always followed by a closing answer, so that an agent's loop ends.
+calls a shell tool, with `echo`, or a web search, with the user's words. Structured answers follow
+the schema the gateway asked for in words. A tool result is always followed by a closing answer,
+so that an agent's loop ends.
 
 Source: the side calls and tool rounds of Claude Code, as its requests show them.
 """
@@ -36,6 +37,7 @@ _SUM: Final = re.compile(r"(?<![\w.-])(\d{1,9})\s*([+*×-])\s*(\d{1,9})(?![\w-]|
 _TOOL_WORDS: Final = re.compile(
     r"\b(run|tools?|bash|shell|command|echo|execute)\b|运行|执行|命令|工具", re.I
 )
+_SEARCH_WORDS: Final = re.compile(r"\b(search|look up|news|latest)\b|搜索|查一下|新闻", re.I)
 _WIDE: Final = "\u3000-\u9fff\uff00-\uffef"
 _PIECE: Final = re.compile(rf"\s*(?:[{_WIDE}]{{1,2}}|[^\s{_WIDE}]+)|\s+")
 
@@ -50,6 +52,8 @@ def answer_to(request: Request, pace_s: float = PACE_S) -> s.Script:
     steps: list[s.Step] = []
     if request.tool_results:
         steps += _thoughts(request, language, [_text(_closing(request, language))])
+    elif search := _search_call(request, words):
+        steps += [*_thoughts(request, language, [_text(phrases.BEFORE_SEARCH[language])]), search]
     elif tool := _shell_call(request, words, language):
         opening = f"{_reply(words, language)}\n\n{phrases.BEFORE_TOOL[language]}"
         steps += [*_thoughts(request, language, [_text(opening)]), tool]
@@ -152,6 +156,16 @@ def _shell_call(request: Request, words: str, language: Language) -> s.Tool | No
             told = {key: value for key, value in known.items() if key in wanted}
             return s.Tool(name, orjson.dumps(told).decode(), size=6)
     return None
+
+
+def _search_call(request: Request, words: str) -> s.Tool | None:
+    """Search the web if that is spoken of, or is all that can be done."""
+    tool = request.tools.get("web_search")
+    if tool is None or not (_SEARCH_WORDS.search(words) or len(request.tools) == 1):
+        return None
+    if tool["inputSchema"]["json"].get("required") != ["query"] or not words:
+        return None
+    return s.Tool("web_search", orjson.dumps({"query": words[:200]}).decode(), size=6)
 
 
 def _wanted_json(request: Request, language: Language) -> str | None:

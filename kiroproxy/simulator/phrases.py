@@ -27,6 +27,10 @@ BEFORE_TOOL: Final = {
     "en": "Let me make one harmless tool call, to show that those work too.",
     "zh": "我来做一次无害的工具调用，证明这个也能用。",
 }
+BEFORE_SEARCH: Final = {
+    "en": "Let me search the web for that.",
+    "zh": "我来搜索一下。",
+}
 AFTER_TOOL: Final = {
     "en": "It worked: your client ran the tool and sent this back:\n\n{quote}\n\nThat was the "
     "whole loop: question, tool call, tool result, answer. ✨",

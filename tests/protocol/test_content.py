@@ -152,7 +152,9 @@ def test_a_web_search_of_another_server_keeps_titles_links_and_readable_snippets
         {"type": "web_search_result", "title": "A", "url": "https://a", "page_age": "May",
          "encrypted_content": "words one can read"},
         {"type": "web_search_result", "title": "B", "url": "https://b",
-         "encrypted_content": "RW5jcnlwdGVk"},
+         "encrypted_content": "RW5jcnlwdGVk" * 8},
+        {"type": "web_search_result", "title": "C", "url": "https://c",
+         "encrypted_content": "可以读的字" * 20},
     ]  # fmt: skip
     text = text_of(
         {"type": "server_tool_use", "name": "web_search", "input": {"query": "q"}},
@@ -161,8 +163,13 @@ def test_a_web_search_of_another_server_keeps_titles_links_and_readable_snippets
     assert '{"query":"q"}' in text
     assert "- A: https://a (May)" in text
     assert "words one can read" in text
-    assert "- B: https://b" in text
+    assert "- B: https://b\n- C" in text
+    assert "可以读的字" in text
     assert "RW5jcnlwdGVk" not in text
+
+
+def test_a_web_search_without_pages_says_so():
+    assert "no pages" in only({"type": "web_search_tool_result", "content": []})
 
 
 def test_a_failed_web_search_keeps_its_error():

@@ -25,6 +25,7 @@ class Plan:
     max_tokens: int = 1024
     max_calls: int | None = None
     written_calls: None = None
+    search_tool: str = ""
 
 
 TEXT = "All the words of this answer"

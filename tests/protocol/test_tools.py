@@ -235,12 +235,36 @@ def test_the_first_editor_has_no_insert_text(translate):
 
 
 @pytest.mark.parametrize(
-    "server", ["web_search_20250305", "web_fetch_20250910", "code_execution_20250825",
+    "server", ["web_fetch_20250910", "code_execution_20250825",
                "mcp_toolset", "advisor_20260301"],
 )  # fmt: skip
 def test_a_tool_only_anthropic_could_run_is_not_shown(translate, server):
     wire = translate(HELLO, tools=[{"type": server, "name": "served"}, tool()])
     assert wire.names == ["Read"]
+
+
+@pytest.mark.parametrize(
+    ("tools", "choice"),
+    [
+        ([{"type": "code_execution_20250825", "name": "code_execution"}], None),
+        ([{"type": "code_execution_20250825", "name": "code_execution"}], {"type": "auto"}),
+        (
+            [tool(), {"type": "code_execution_20250825", "name": "code_execution"}],
+            {"type": "tool", "name": "code_execution"},
+        ),
+    ],
+    ids=["alone", "alone and free", "demanded"],
+)
+def test_a_request_that_depends_on_anthropics_servers_is_refused(translate, tools, choice):
+    with pytest.raises(RequestError) as refused:
+        translate(HELLO, tools=tools, tool_choice=choice)
+    where = f"tools.{len(tools) - 1}: Input tag 'code_execution_20250825' found using 'type'"
+    assert refused.value.message.startswith(where)
+
+
+def test_a_server_tool_that_must_not_be_used_does_no_harm(translate):
+    fetch = {"type": "web_fetch_20250910", "name": "web_fetch"}
+    assert translate(HELLO, tools=[fetch], tool_choice={"type": "none"}).names == []
 
 
 def test_a_custom_tool_by_type_or_with_its_own_schema_is_a_clients_tool(translate):
@@ -254,11 +278,40 @@ def test_a_client_function_called_web_search_is_an_ordinary_tool(translate):
     assert wire.plan.wants_web_search is None
 
 
-def test_the_sole_web_search_tool_is_detected(translate):
-    search = {"type": "web_search_20250305", "name": "web_search", "max_uses": 8}
-    wire = translate(HELLO, tools=[search], tool_choice={"type": "tool", "name": "web_search"})
-    assert wire.plan.wants_web_search is not None
-    assert wire.names == []
+SEARCH = {"type": "web_search_20250305", "name": "web_search", "max_uses": 8}
+
+
+def test_anthropics_web_search_is_offered_as_a_tool_with_a_query(translate):
+    wire = translate(HELLO, tools=[tool(), SEARCH])
+    assert wire.names == ["Read", "web_search"]
+    schema = wire.tools[1]["inputSchema"]["json"]
+    assert schema["required"] == ["query"]
+    assert schema["properties"]["query"]["maxLength"] == 200
+    assert (wire.plan.search_tool, wire.plan.search.max_uses) == ("web_search", 8)
+
+
+def test_the_model_is_told_where_to_search_and_for_whom(translate):
+    place = {"type": "approximate", "city": "Graz", "country": "AT"}
+    terms = {"allowed_domains": ["a.example"], "user_location": place}
+    wire = translate(HELLO, tools=[SEARCH | terms])
+    told = wire.tools[0]["description"]
+    assert "a.example" in told and "Graz, AT" in told
+    wire = translate(HELLO, tools=[SEARCH | {"blocked_domains": ["b.example"]}])
+    assert "b.example" in wire.tools[0]["description"]
+
+
+@pytest.mark.parametrize(
+    ("tools", "more"),
+    [
+        ([SEARCH], {"tool_choice": {"type": "none"}}),
+        ([tool("web_search"), SEARCH], {}),
+        ([SEARCH | {"defer_loading": True}, tool()], {}),
+        ([tool()], {}),
+    ],
+    ids=["no choice", "a client's own of that name", "deferred", "not offered"],
+)
+def test_a_search_that_is_not_offered_is_not_performed(translate, tools, more):
+    assert translate(HELLO, tools=tools, **more).plan.search is None
 
 
 # -- tool_choice -------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ from kiroproxy.protocol.websearch import (
 # A loaded machine is not a failure.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CAPTURES = Path(__file__).parent.parent / "data" / "captures"
+ASK = "Perform a web search for the query: "
 TOOL = {"type": "web_search_20250305", "name": "web_search", "max_uses": 8}
 PAGE = SearchResult(
     url="https://docs.example.com/release",
@@ -49,7 +50,7 @@ PAGE = SearchResult(
 
 
 def body(*messages: Any, tool: Any = TOOL, **more: Any) -> dict[str, Any]:
-    turns = [m if isinstance(m, dict) else {"role": "user", "content": m} for m in messages]
+    turns = [m if isinstance(m, dict) else {"role": "user", "content": ASK + m} for m in messages]
     return {"model": "claude-opus-5-5", "messages": turns, "tools": [tool]} | more
 
 
@@ -84,7 +85,7 @@ def test_captured_side_requests_are_searches(name: str) -> None:
     ids=["forced", "auto", "absent"],
 )
 def test_every_generation_of_tool_choice_is_a_search(more: dict[str, Any]) -> None:
-    assert detect(body("Perform a web search for the query: owls", **more)) is not None
+    assert detect(body("owls", **more)) is not None
 
 
 @pytest.mark.parametrize("date", ["20250305", "20260209", "20260318", "20991231"])
@@ -140,7 +141,8 @@ def test_query_is_that_of_the_last_user_turn() -> None:
 
 
 def test_prefix_and_surrounding_blanks_are_taken_off() -> None:
-    assert query_of(" Perform a web search for the query: barn \n owls ") == "barn owls"
+    turn = {"role": "user", "content": " Perform a web search for the query: barn \n owls "}
+    assert query_of(turn) == "barn owls"
 
 
 def test_block_with_the_prefix_wins_over_reminders_beside_it() -> None:
@@ -152,14 +154,13 @@ def test_block_with_the_prefix_wins_over_reminders_beside_it() -> None:
     assert query_of({"role": "user", "content": blocks}) == "owls"
 
 
-def test_plain_blocks_are_joined_without_reminders() -> None:
-    blocks = [
-        {"type": "text", "text": "<system-reminder>Today is Monday.</system-reminder>"},
-        {"type": "image", "source": {"type": "url", "url": "https://a.example"}},
-        {"type": "text", "text": "snowy"},
-        {"type": "text", "text": "owls"},
-    ]
-    assert query_of({"role": "user", "content": blocks}) == "snowy owls"
+@pytest.mark.parametrize(
+    "content",
+    ["What is new about owls?", [{"type": "text", "text": "owls"}], "", [], None],
+    ids=["a question", "blocks", "empty", "no blocks", "nothing"],
+)
+def test_a_question_is_the_models_even_if_it_may_only_search(content: Any) -> None:
+    assert detect(body("old", {"role": "user", "content": content})) is None
 
 
 @pytest.mark.parametrize(
@@ -185,8 +186,12 @@ def test_no_query_is_longer_than_kiro_takes(text: str) -> None:
 
 
 @pytest.mark.parametrize("messages", [None, [], ["x"], [{"role": "user"}], [{"role": "system"}]])
-def test_search_without_user_text_is_refused_without_asking_kiro(messages: Any) -> None:
-    search = detect(body("x") | {"messages": messages})
+def test_a_request_without_user_text_is_not_a_search(messages: Any) -> None:
+    assert detect(body("x") | {"messages": messages}) is None
+
+
+def test_a_search_for_nothing_is_refused_without_asking_kiro() -> None:
+    search = detect(body(""))
     assert search is not None
     assert search.refusal is not None
     assert search.refusal.code == "invalid_tool_input"

@@ -33,7 +33,7 @@ SEARCH_FAULTS = {
 }  # fmt: skip
 STOP_REASONS = {
     "end_turn", "max_tokens", "stop_sequence", "tool_use", "refusal",
-    "model_context_window_exceeded",
+    "model_context_window_exceeded", "pause_turn",
 }  # fmt: skip
 
 
@@ -168,6 +168,9 @@ class StrictReader:
         assert self._block is None, "message_delta while a block is open"
         assert not self._ended, "two message_delta"
         self._ended = True
+        kinds = [block["type"] for block in self.reading.content]
+        searches = kinds.count("server_tool_use")
+        assert kinds.count("web_search_tool_result") == searches, "a search without a result"
         assert data["delta"]["stop_reason"] in STOP_REASONS
         by_sequence = data["delta"]["stop_reason"] == "stop_sequence"
         assert bool(data["delta"]["stop_sequence"]) == by_sequence
