@@ -1,6 +1,7 @@
 """JSON with long strings, read and written while other threads run.
 
-Rules of this file: what it accepts, orjson accepts and reads as the same value; what it is not
+Rules of this file: what it accepts, orjson accepts and reads as the same value, but that integers
+of more than 64 bits keep their digits (and orjson refuses the longest); what it is not
 sure of (faults, lone halves of surrogate pairs, NUL, great depth) it leaves to its caller's other
 reader, so that there is one judge and one wording. What it writes is what orjson writes, to the
 byte, and it refuses what orjson refuses. Every read is bounded by `end` first.
@@ -67,6 +68,24 @@ cdef enum:
     STRETCH_LEN = 65536  # of a string whose escapes are given room at once
 
 cdef list KNOWN = [""] * NAMES
+
+
+class LongInteger(float):
+    """An integer of more than 64 bits: near enough to count with, and written as it came."""
+
+    def __new__(cls, digits):
+        made = float.__new__(cls, digits)
+        made.digits = digits
+        return made
+
+    def __reduce__(self):
+        return LongInteger, (self.digits,)
+
+
+def _digits(value):
+    if isinstance(value, LongInteger):
+        return orjson.Fragment(value.digits)
+    raise TypeError
 
 
 class _NotMine(Exception):
@@ -213,15 +232,28 @@ cdef inline bint _is_of_number(uint8_t c) noexcept nogil:
 cdef object _any_number(Reader *reader, const uint8_t *start):
     """Have orjson read a zero, a fraction, a long number, or what is none at all."""
     cdef const uint8_t *p = start
+    cdef bytes digits
     while p < reader.end and _is_of_number(p[0]):
         p += 1
     if p == start:
         raise _NotMine
     reader.at = p
+    digits = (<const char *>start)[: p - start]
+    if p - start > DIGITS_MAX and digits.lstrip(b"-").isdigit():
+        return _integer(digits)
     try:
-        return orjson.loads((<const char *>start)[: p - start])
+        return orjson.loads(digits)
     except orjson.JSONDecodeError:
         raise _NotMine from None
+
+
+cdef object _integer(bytes digits):
+    """Read a long run of digits; orjson makes a rounded number of what exceeds 64 bits."""
+    if digits.lstrip(b"-").startswith(b"0") or digits.count(b"-") > 1:
+        raise _NotMine
+    if len(digits) > 20 or not -(2 ** 63) <= int(digits) < 2 ** 64:
+        return LongInteger(digits.decode())
+    return int(digits)
 
 
 # -- strings -------------------------------------------------------------------------------
@@ -367,7 +399,8 @@ cdef int _put_value(Writer *writer, object value, int depth) except -1:
         return _put(writer, b"true", 4)
     if value is False:
         return _put(writer, b"false", 5)
-    return _put_bytes(writer, orjson.dumps(value))  # numbers, and what is JSON already
+    # Numbers, and what is JSON already.
+    return _put_bytes(writer, orjson.dumps(value, default=_digits))
 
 
 cdef int _put_bytes(Writer *writer, bytes text) except -1:

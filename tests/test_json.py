@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kiroproxy._json import read, write, write_open
+from kiroproxy._json import LongInteger, read, write, write_open
 
 # A loaded machine is not a failure.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -172,3 +172,18 @@ def test_depth_is_refused_where_orjson_refuses_it(kind: type) -> None:
 @pytest.mark.parametrize("value", [{1: 2}, [{"a": object()}], ["\ud800"], {"\ud800": 1}, 2**64])
 def test_what_is_not_json_is_refused_as_orjson_refuses_it(value: Any) -> None:
     assert refusal(write, value) == refusal(orjson.dumps, value)
+
+
+def test_integers_keep_their_digits_and_are_written_back() -> None:
+    for digits in (str(2**63), str(2**64 - 1), str(-(2**63))):
+        assert type(read(digits.encode())) is int and read(digits.encode()) == int(digits)
+    for digits in (str(2**64), str(-(2**63) - 1), "1" * 400):
+        found = read(f'{{"n": {digits}}}'.encode())
+        assert isinstance(found["n"], LongInteger) and found["n"] == float(digits)
+        assert write(found) == f'{{"n":{digits}}}'.encode()
+
+
+@pytest.mark.parametrize("text", ["0" * 30, "-0" + "1" * 30, "--" + "1" * 30, "1" * 30 + "-"])
+def test_what_only_resembles_a_long_integer_is_refused(text: str) -> None:
+    with pytest.raises(orjson.JSONDecodeError):
+        read(text.encode())

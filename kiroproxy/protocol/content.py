@@ -13,8 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import orjson
-
+from kiroproxy._json import write
 from kiroproxy.errors import RequestError
 from kiroproxy.protocol.sources import (
     DOCUMENT_TYPES,
@@ -77,7 +76,7 @@ def block_pieces(block: Any, path: str) -> list[Piece]:
 
 def as_json(value: Any) -> str:
     """Write a block as JSON text, without what is only transport (cache marks, opaque blobs)."""
-    return orjson.dumps(_visible(value)).decode()
+    return write(_visible(value)).decode()
 
 
 _OPAQUE = frozenset({"cache_control", "encrypted_content", "encrypted_index"})

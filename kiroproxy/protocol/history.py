@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from kiroproxy._json import read, write
 from kiroproxy.protocol.attachments import Attachments
 from kiroproxy.protocol.content import Piece, as_json
 from kiroproxy.protocol.models import Model
@@ -163,14 +164,14 @@ def _arguments(value: Any) -> Any:
         return {}
     if isinstance(value, str):
         try:
-            value = orjson.loads(value)
+            value = read(value.encode("utf-8", "surrogatepass"))
         except orjson.JSONDecodeError:
             return {"input": value}
     if not isinstance(value, dict):
         return {"input": value}
     if "" not in value and all(type(item) is str for item in value.values()):
         return value
-    encoded = orjson.dumps(value)
+    encoded = write(value)
     # Inside a JSON string a quote is escaped, so this sequence can only be an empty key.
     return _keyed(value) if b'"":' in encoded else orjson.Fragment(encoded)
 

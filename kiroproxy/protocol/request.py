@@ -13,7 +13,9 @@ Source: Kiro's GenerateAssistantResponse as its IDE sends it; Anthropic's error 
 clients match on.
 """
 
+import contextlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import isfinite
@@ -21,7 +23,7 @@ from typing import Any
 
 import orjson
 
-from kiroproxy._json import read, write_open
+from kiroproxy._json import LongInteger, read, write_open
 from kiroproxy.errors import RequestError
 from kiroproxy.protocol import conversation, reasoning
 from kiroproxy.protocol.content import as_json
@@ -131,7 +133,10 @@ def _judged(raw: bytes | bytearray) -> Any:
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        value = _parse_leniently(raw, error)
+        return _parse_leniently(raw, error)
+    if _LONG_DIGITS.search(raw):  # orjson rounds an integer of more than 64 bits
+        with contextlib.suppress(ValueError, RecursionError):
+            return well_formed(_LENIENT.decode(raw.decode()))
     return well_formed(value) if b"\\u0000" in raw else value
 
 
@@ -165,11 +170,12 @@ def _finite(digits: str) -> float:
     return number
 
 
+_LONG_DIGITS = re.compile(rb"[0-9]{19}")
 _LENIENT = json.JSONDecoder(strict=False, parse_float=_finite, parse_constant=_finite)
 
 
 def well_formed(value: Any) -> Any:
-    """Replace what cannot be written as JSON for Kiro: lone surrogates, NUL, huge numbers."""
+    """Replace what cannot be written as JSON for Kiro: lone surrogates, NUL, long integers."""
     if isinstance(value, str):
         if "\x00" in value:
             value = value.replace("\x00", "\N{SYMBOL FOR NULL}")
@@ -181,7 +187,7 @@ def well_formed(value: Any) -> Any:
     if isinstance(value, list):
         return [well_formed(item) for item in value]
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
-        return float(value) if abs(value) < 10**308 else str(value)
+        return LongInteger(str(value))
     return value
 
 

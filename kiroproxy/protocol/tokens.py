@@ -12,8 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import orjson
-
+from kiroproxy._json import write
 from kiroproxy.errors import RequestError
 from kiroproxy.protocol import media
 from kiroproxy.protocol.documents import text_of
@@ -261,7 +260,7 @@ class _Counted:
         if value is None:
             return
         try:
-            self.texts.append(orjson.dumps(value))
+            self.texts.append(write(value))
         except (TypeError, ValueError):  # deeper than orjson writes, though it could be read
             self.texts.extend(_leaves(value))
 
