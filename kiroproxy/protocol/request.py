@@ -60,7 +60,8 @@ class Plan:
     tool_names: dict[str, str]
     stop_sequences: tuple[str, ...]
     max_tokens: int
-    input_tokens: int
+    input_tokens: int  # the best guess, for the client
+    estimated_tokens: int  # the same before Kiro's earlier counts corrected it
     context_window: int
     conversation_id: str
     wants_web_search: WebSearch | None  # the request is nothing else
@@ -194,34 +195,44 @@ def well_formed(value: Any) -> Any:
 # -- converting ------------------------------------------------------------------------------
 
 
+def _uncorrected(_model: str, tokens: int) -> int:
+    return tokens
+
+
 def convert(
     body: dict[str, Any],
     *,
     catalogue: Catalogue,
     ids: Callable[[], str],
     session_id: str = "",
+    correct: Callable[[str, int], int] = _uncorrected,
 ) -> Plan:
     """Translate a request.
 
     Shape: `session_id` is the client's own (`x-claude-code-session-id`), "" if it sent none;
-    `ids` makes a UUID and is asked only for a conversation without any recognisable beginning.
+    `ids` makes a UUID and is asked only for a conversation without any recognisable beginning;
+    `correct` betters the estimated tokens of a model.
     Raises: RequestError (NotFound for the model) — with the words of Anthropic's API.
     """
     try:
-        return _convert(body, catalogue, ids, session_id)
+        return _convert(body, catalogue, ids, session_id, correct)
     except (orjson.JSONEncodeError, UnicodeEncodeError):
         pass  # unwritable strings; only a body that `parse_body` did not read can hold them
     except RecursionError:
         raise RequestError(_TOO_DEEP) from None
     try:
-        return _convert(well_formed(body), catalogue, ids, session_id)
+        return _convert(well_formed(body), catalogue, ids, session_id, correct)
     except (orjson.JSONEncodeError, RecursionError) as error:
         # What is left after that repair is the writer's own limit: 254 levels.
         raise RequestError(_TOO_DEEP) from error
 
 
 def _convert(
-    body: dict[str, Any], catalogue: Catalogue, ids: Callable[[], str], session_id: str
+    body: dict[str, Any],
+    catalogue: Catalogue,
+    ids: Callable[[], str],
+    session_id: str,
+    correct: Callable[[str, int], int],
 ) -> Plan:
     _validate(body)
     resolved = catalogue.resolve(body["model"])
@@ -247,7 +258,8 @@ def _convert(
         tool_names=toolbox.renamed,
         stop_sequences=_stop_sequences(body),
         max_tokens=int(body["max_tokens"]),
-        input_tokens=tokens,
+        input_tokens=correct(model.id, tokens),
+        estimated_tokens=tokens,
         context_window=model.context_window,
         conversation_id=conversation_id,
         wants_web_search=detect(body),

@@ -27,6 +27,7 @@ from kiroproxy.accounts.pool import Pool
 from kiroproxy.accounts.store import Store
 from kiroproxy.config import Config, Loaded, Settings
 from kiroproxy.errors import ConfigError, CredentialDead, GatewayError
+from kiroproxy.protocol.corrections import Corrections
 from kiroproxy.protocol.models import Catalogue
 from kiroproxy.server.config_file import ConfigFile
 from kiroproxy.upstream.connection import ConnectionPool
@@ -53,6 +54,7 @@ class Gateway:
         self.settings = Settings(config)
         self._config_file = ConfigFile(self.settings)
         self._page = page  # names what the workers share; "" = there is one worker
+        self.corrections = Corrections()
         self._listed: list[dict[str, Any]] = []  # what Kiro said last
         self.catalogue = Catalogue(aliases=config.model_aliases)
         self.settings.on_change(self._reconfigure)

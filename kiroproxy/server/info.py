@@ -59,7 +59,8 @@ class Info:
         request.record.model = str(body.get("model", ""))
         count = await self._counted_elsewhere(raw, config)
         if count is None:
-            count = await aside(is_heavy(raw, body), lambda: count_request(body))
+            estimate = await aside(is_heavy(raw, body), lambda: count_request(body))
+            count = self._gateway.corrections.correct(self._kiro_model(body), estimate)
         request.record.input_tokens = count
         await send_json(send, request, {"input_tokens": count})
 
@@ -68,7 +69,15 @@ class Info:
         total, available = self._gateway.credential_counts()
         credentials = {"total": total, "available": available}
         payload = {"status": "ok", "version": __version__, "credentials": credentials}
+        payload["token_factors"] = self._gateway.corrections.factors()
         await send_json(send, request, payload)
+
+    def _kiro_model(self, body: dict[str, Any]) -> str:
+        """Return Kiro's name of a request's model, "" for one that nobody knows."""
+        try:
+            return self._gateway.catalogue.resolve(str(body["model"])).model.id
+        except RequestError:
+            return ""
 
     async def _counted_elsewhere(self, raw: bytes | bytearray, config: Config) -> int | None:
         """Ask the operator's counter. None: there is none, or it failed."""

@@ -100,6 +100,7 @@ class Messages:
                 catalogue=self._gateway.catalogue,
                 ids=lambda: str(uuid.uuid4()),
                 session_id=work.request.text(b"x-claude-code-session-id"),
+                correct=self._gateway.corrections.correct,
             ),
         )
         if not plan.stream and not work.config.extract_thinking:

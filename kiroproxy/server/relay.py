@@ -12,6 +12,7 @@ per try limits the time to the first content and is switched off by it.
 """
 
 import asyncio
+import logging
 import time
 from typing import Protocol
 
@@ -26,6 +27,8 @@ from kiroproxy.server.request import Record
 from kiroproxy.upstream.connection import Response
 from kiroproxy.upstream.dispatch import Exchange
 from kiroproxy.upstream.faults import classify_failure
+
+_log = logging.getLogger(__name__)
 
 
 class Target(Protocol):
@@ -88,6 +91,7 @@ class Relay:
         self._config, self._gateway, self._plan = config, gateway, plan
         self._record, self._request_id = record, request_id
         self._answer, self._target = answer, target
+        self._first_plan = plan  # one that is sent later asks for more than was estimated
         self._held = b""  # what the translator gave out only at the end
         self._tries_before = 0  # those of calls that were answered
 
@@ -204,6 +208,7 @@ class Relay:
     def _last_events(self) -> bytes:
         answer, record = self._answer, self._record
         self._note_usage()
+        self._learn()
         record.stop_reason = answer.stop_reason
         record.cut = answer.stop_reason == "max_tokens" and not answer.finished_early
         return self._held + answer.finish()
@@ -219,3 +224,13 @@ class Relay:
         """Return what the answer has cost so far; nothing before it began."""
         answer = self._answer
         return answer.usage() if answer.has_content or answer.stop_reason else {}
+
+    def _learn(self) -> None:
+        """Hold the estimate of the request against Kiro's own count, for the next ones."""
+        plan, usage = self._plan, self._answer.usage()
+        if self._answer.usage_source == "estimate" or plan is not self._first_plan:
+            return
+        model, counted = plan.model.id, sum(usage.values()) - usage["output_tokens"]
+        if self._gateway.corrections.hear(model, plan.estimated_tokens, counted):
+            factor = self._gateway.corrections.factor(model)
+            _log.debug("estimates corrected", extra={"fields": {"model": model, "factor": factor}})

@@ -8,6 +8,7 @@ import pytest
 
 from kiroproxy.errors import RequestError
 from kiroproxy.server.info import page
+from kiroproxy.simulator.script import Tail, answer
 
 ENTRIES = [{"id": name} for name in "abcdefg"]
 
@@ -181,3 +182,38 @@ async def test_health_counts_credentials_and_names_none(run_gateway: Any) -> Non
     assert told["status"] == "ok" and told["version"]
     assert told["credentials"] == {"total": 3, "available": 3}
     assert gateway.sim.credentials()[0]["refreshToken"][:20] not in answer.text
+
+
+LONG = {"role": "user", "content": "The bridge was repaired before winter. " * 800}
+
+
+@pytest.mark.parametrize("source", ["percentage", "metadata"])
+async def test_estimates_follow_what_kiro_counts(run_gateway: Any, source: str) -> None:
+    gateway = await run_gateway()
+    body = {"model": "claude-sonnet-4-5", "messages": [LONG]}
+
+    async def count() -> int:
+        answer = await gateway.client.post("/v1/messages/count_tokens", json=body)
+        return int(answer.json()["input_tokens"])
+
+    before = await count()
+    usage = {"uncachedInputTokens": round(before * 1.2), "outputTokens": 1, "totalTokens": 9}
+    tail = Tail(
+        token_usage=usage if source == "metadata" else None,
+        context_percentage=100 * (before * 1.2 + 1) / 200_000,
+    )
+    gateway.sim.enqueue(*[answer("ok", tail)] * 6)
+    for _ in range(5):
+        assert (await gateway.ask(messages=[LONG])).status_code == 200
+    assert await count() == pytest.approx(before * 1.2, rel=0.01)
+    health = (await gateway.client.get("/health")).json()
+    assert health["token_factors"] == {"claude-sonnet-4.5": pytest.approx(1.2, rel=0.01)}
+    start = (await gateway.events(messages=[LONG]))[0][1]
+    assert start["message"]["usage"]["input_tokens"] == pytest.approx(before * 1.2, rel=0.01)
+
+
+async def test_an_estimate_is_no_proof_of_itself(run_gateway: Any) -> None:
+    gateway = await run_gateway(*[answer("ok", Tail(context_percentage=None))] * 6)
+    for _ in range(6):
+        await gateway.ask(messages=[LONG])
+    assert (await gateway.client.get("/health")).json()["token_factors"] == {}
