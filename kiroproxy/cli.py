@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from kiroproxy.config import Config, Loaded
     from kiroproxy.errors import ConfigError
 
-DEMO_PACE_S = 0.03  # between two events: about how fast Kiro writes, so that one sees it stream
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the process's exit code."""
@@ -67,6 +65,13 @@ def _parser() -> argparse.ArgumentParser:
                 "--create-config",
                 action="store_true",
                 help="write a config.json with a random apiKey where there is none",
+            )
+        if name == "demo":
+            command.add_argument(
+                "--traffic",
+                action="store_true",
+                help="send requests through it all the time, so that the web page has something"
+                " to show",
             )
     _add_enrolment(commands)
     return parser
@@ -328,92 +333,9 @@ def _simulate(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    import json
-    import secrets
-    import tempfile
+    from kiroproxy import demo
 
-    from kiroproxy import config, logs, serve
-
-    key = f"sk-demo-{secrets.token_hex(16)}"
-    with tempfile.TemporaryDirectory(prefix="kiroproxy-demo-") as folder, _Simulation() as kiro:
-        credentials = Path(folder, "credentials.json")
-        credentials.write_text(json.dumps(kiro.credentials), encoding="utf-8")
-        credentials.chmod(0o600)
-        flags = _flags(options) | {
-            "api_key": key,
-            "credentials_path": credentials,
-            "upstream": config.UpstreamUrls(kiro.url, kiro.url, kiro.url, kiro.url),
-        }
-        # Nothing of the operator's own set-up: the demo must not touch real credentials.
-        settings = config.load(Path(folder, "config.json"), {}, flags, required=False)
-        logs.setup(settings.log_level)
-        return serve.run(settings, lambda url: print(_demo_text(url, key), flush=True))
-
-
-def _demo_text(url: str, key: str) -> str:
-    # Thinking and a tool, so that the answer shows both; no quote that a shell would end at.
-    body = (
-        '{"model": "claude-sonnet-4-5", "max_tokens": 4096, "stream": true, '
-        '"thinking": {"type": "enabled", "budget_tokens": 2048}, '
-        '"tools": [{"name": "bash", "input_schema": {"type": "object", '
-        '"properties": {"command": {"type": "string"}}, "required": ["command"]}}], '
-        '"messages": [{"role": "user", "content": "Hello!"}]}'
-    )
-    return f"""
-kiroproxy demo: the answers come from a simulator in this process, not from Kiro.
-No account is used and nothing leaves this machine.
-
-  address  {url}
-  key      {key}
-
-Try it:
-
-  curl -N {url}/v1/messages -H 'x-api-key: {key}' -H 'content-type: application/json' -d '{body}'
-
-Claude Code:
-
-  export ANTHROPIC_BASE_URL={url}
-  export ANTHROPIC_API_KEY={key}
-"""
-
-
-class _Simulation:
-    """The simulator on a loop and a thread of its own, which end with the process."""
-
-    def __enter__(self) -> "_Simulation":
-        import threading
-
-        self._ready = threading.Event()
-        self._fault: BaseException | None = None
-        threading.Thread(target=self._run, name="simulator", daemon=True).start()
-        self._ready.wait()
-        if self._fault is not None:
-            raise self._fault
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._end.set)
-
-    def _run(self) -> None:
-        import asyncio
-
-        try:
-            asyncio.run(self._serve())
-        except BaseException as fault:
-            self._fault = fault
-            self._ready.set()
-
-    async def _serve(self) -> None:
-        import asyncio
-
-        from kiroproxy.simulator.server import Simulator
-
-        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        async with Simulator(pace_s=DEMO_PACE_S) as simulator:
-            self.url = simulator.url
-            self.credentials = simulator.credentials()
-            self._ready.set()
-            await self._end.wait()
+    return demo.run(_flags(options), traffic=options.traffic)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from uvicorn.supervisors import Multiprocess
 
 from kiroproxy import logs
 from kiroproxy.accounts.page import SharedPage
+from kiroproxy.admin.app import Admin
 from kiroproxy.config import Config
 from kiroproxy.errors import ConfigError
 from kiroproxy.server.app import App, create
@@ -158,7 +159,7 @@ def worker(config: Config, page: str = "") -> App:
     supervisor = multiprocessing.parent_process()
     if supervisor is not None:
         threading.Thread(target=_outlive, args=(supervisor,), daemon=True).start()
-    return create(config, page)
+    return create(config, page, Admin)
 
 
 def _outlive(supervisor: multiprocessing.process.BaseProcess) -> None:

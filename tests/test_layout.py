@@ -42,9 +42,11 @@ ALLOWED: dict[str, set[str]] = {
     "accounts": {"_ring", "_roster", "_meter"} | SHARED,
     "upstream": {"_channel", "_wire", "accounts"} | SHARED,
     "server": {"_head", "_pump", "_meter", "protocol", "upstream", "accounts", "records"} | SHARED,
-    "serve": {"server", "accounts"} | SHARED,
+    "admin": {"_meter", "server", "protocol", "upstream", "accounts", "records"} | SHARED,
+    "serve": {"admin", "server", "accounts"} | SHARED,
     "enrol": {"upstream", "accounts"} | SHARED,
-    "cli": {"serve", "enrol", "simulator", "server", "accounts"} | SHARED,
+    "demo": {"serve", "simulator"} | SHARED,
+    "cli": {"demo", "serve", "enrol", "simulator", "server", "accounts"} | SHARED,
     "simulator": set(),
 }
 

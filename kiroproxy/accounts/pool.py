@@ -28,6 +28,7 @@ from kiroproxy.accounts.slot import (
     REMOVED,
     TOO_MANY_FAILURES,
     Slot,
+    State,
     start_of_next_month,
 )
 from kiroproxy.errors import (
@@ -224,9 +225,21 @@ class Pool:
         slot = self._slots.get(credential.id)
         if slot:
             self._renew(slot, credential)
-            generation = self._ring.announce(slot.index)
-            if generation == slot.generation + 1:  # else another worker's is still unread
-                slot.generation = generation
+            self._announce(slot)
+
+    def _announce(self, slot: Slot) -> None:
+        generation = self._ring.announce(slot.index)
+        if generation == slot.generation + 1:  # else another worker's is still unread
+            slot.generation = generation
+
+    def replace_many(self, credentials: Iterable[Credential]) -> None:
+        """Take over new values of several credentials; the order is put together once."""
+        for credential in credentials:
+            slot = self._slots.get(credential.id)
+            if slot:
+                slot.renew(credential)
+                self._announce(slot)
+        self._arrange()
 
     def stale(self) -> list[tuple[int, int]]:
         """Return (id, generation) of what other workers have replaced. Cost: one load if none."""
@@ -342,6 +355,10 @@ class Pool:
     def counts(self, now_ms: int) -> tuple[int, int]:
         """Return how many credentials there are, and how many could serve now."""
         return len(self._everybody.order), self._everybody.roster.usable(now_ms)
+
+    def states(self) -> list[tuple[Credential, State]]:
+        """Return every credential and its slot's values, in the order they would be asked."""
+        return [(slot.credential, slot.state) for slot in self._everybody.order]
 
     def snapshot(self, now_ms: int = 0) -> Sequence[View]:
         """Return what is known of every credential, in the order they would be asked."""

@@ -17,7 +17,7 @@ Source: the credentials.json contract in README.md.
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -160,14 +160,40 @@ class Store:
             raise self._file.write_fault(found) from found
         return self._parsed(entry)
 
-    def remove(self, id: int) -> None:
-        """Delete a credential. Raises: ConfigError — not written."""
+    def update_many(self, changes: Mapping[int, Mapping[str, Any]]) -> list[Credential]:
+        """Write fields of several credentials with one write; who is not there is left out.
+
+        Raises: ConfigError — not written, and nothing has changed.
+        """
+        found: list[Entry] = []
         try:
             with self._transaction() as document:
-                document.remove(id)
-                self._unsaved.pop(id, None)
+                entries = {entry["id"]: entry for _, entry in document.objects()}
+                for id in changes.keys() & entries.keys():
+                    _apply(entries[id], changes[id])
+                    found.append(entries[id])
+                document.is_changed = bool(found) or document.is_changed
+        except OSError as fault:
+            raise self._file.write_fault(fault) from fault
+        return [self._parsed(entry) for entry in found]
+
+    def remove(self, id: int) -> None:
+        """Delete a credential. Raises: ConfigError — not written."""
+        self.remove_many((id,))
+
+    def remove_many(self, ids: Collection[int]) -> None:
+        """Delete credentials with one write. Raises: ConfigError — not written."""
+        try:
+            with self._transaction() as document:
+                for id in ids:
+                    document.remove(id)
+                    self._unsaved.pop(id, None)
         except OSError as found:
             raise self._file.write_fault(found) from found
+
+    def entry(self, id: int) -> Mapping[str, Any]:
+        """Return a credential's own fields as last read, secrets included; empty = not there."""
+        return self._known.get(id, {})
 
     def refresh_lock(self, id: int) -> FileLock:
         """Return the lock under which one process at a time renews a credential."""

@@ -56,6 +56,11 @@ CREATE TABLE IF NOT EXISTS client_keys (
   enabled INTEGER NOT NULL, models TEXT NOT NULL, max_concurrency INTEGER, rpm INTEGER,
   daily_tokens INTEGER, monthly_tokens INTEGER, daily_credits REAL, monthly_credits REAL
 );
+CREATE TABLE IF NOT EXISTS notes (
+  kind TEXT NOT NULL, credential_id INTEGER NOT NULL, at INTEGER NOT NULL, data TEXT NOT NULL,
+  PRIMARY KEY (kind, credential_id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS logins (id TEXT PRIMARY KEY, at INTEGER NOT NULL, state TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS audit (
   id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, actor TEXT NOT NULL,
   address TEXT NOT NULL, action TEXT NOT NULL, target TEXT NOT NULL, detail TEXT NOT NULL

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from kiroproxy.records import notes
 from kiroproxy.records.database import Database
 from kiroproxy.records.timings import bucket_of
 
@@ -212,6 +213,9 @@ def write(connection: sqlite3.Connection, batch: Sequence[Done]) -> None:
             timings[(*group, 1, bucket_of(done.first_token_ms))] += 1
     connection.executemany(ADD_USAGE, [(*group, *total) for group, total in sums.items()])
     connection.executemany(ADD_TIMING, [(*group, n) for group, n in timings.items()])
+    for each in (attempt for done in batch for attempt in done.attempts if attempt.error_type):
+        told = {"status": each.status, "type": each.error_type, "message": each.error_message}
+        notes.put(connection, "fault", each.credential_id, each.at_ms, told)
 
 
 def tidy(connection: sqlite3.Connection, now_ms: int, keep_days: int, keep_rows: int) -> None:

@@ -137,6 +137,10 @@ class Refresher:
         """Renew a token that is due, waiting for the end of it. Raises: as `fresh`."""
         await asyncio.shield(self._flight(credential, ""))
 
+    def is_renewing(self, id: int) -> bool:
+        """Say whether a credential's token is being renewed, in this process."""
+        return id in self._flights
+
     async def aclose(self) -> None:
         """Let flights land, then write what could not be written before."""
         if self._flights:
