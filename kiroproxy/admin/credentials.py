@@ -19,6 +19,7 @@ from kiroproxy.admin.desk import Desk, now_ms
 from kiroproxy.admin.items import ITEM
 from kiroproxy.admin.refusal import Refusal, invalid, no_such, refusal_of
 from kiroproxy.admin.routes import Answer, Call, Route
+from kiroproxy.config import MAX_CREDITS
 from kiroproxy.errors import ConfigError, GatewayError
 from kiroproxy.upstream.enrolment import Kept
 
@@ -49,6 +50,8 @@ FIELDS: Mapping[str, s.Schema] = {
     "endpoint": s.text(32),
     "maxConcurrency": s.whole(0, _MAX_LIMIT),
     "rpm": s.whole(0, _MAX_LIMIT),
+    "minRemainingCredits": s.number(0, MAX_CREDITS),
+    "minRemainingPercent": s.number(0, 100),
     "disabled": s.flag(),
 }
 _OPTIONAL = {name: s.optional(shape) for name, shape in FIELDS.items()}
@@ -62,7 +65,7 @@ BALANCE = s.record(
         "usagePercentage": s.number(0, 100),
         "nextResetAt": s.optional(s.number()),
         "fetchedAt": s.text(),
-        "overage": s.record({}, open=True),
+        "overageRemaining": s.number(),
     },
     *("id", "subscriptionTitle", "currentUsage", "usageLimit", "remaining", "usagePercentage"),
     "nextResetAt",

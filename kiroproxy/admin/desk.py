@@ -1,7 +1,6 @@
 """What the admin API's routes work on: one worker's gateway, its ledger, and notes on credentials.
 
-Rules of this file: no route's logic. What one worker learns of a credential by asking Kiro goes
-into the file of records, where the others find it; without that file it stays in memory.
+Rules of this file: no route's logic.
 """
 
 import asyncio
@@ -11,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from kiroproxy.accounts.credential import Credential
-from kiroproxy.accounts.expiry import rfc3339
 from kiroproxy.admin.flows import Logins
 from kiroproxy.admin.live import Live
 from kiroproxy.admin.refusal import Refusal, no_such
@@ -25,8 +23,6 @@ from kiroproxy.upstream.enrolment import Enrolment
 
 T = TypeVar("T")
 
-BALANCE_MS = 300_000  # the reference's own
-
 
 class Desk:
     """Order: after the gateway's and the ledger's start."""
@@ -39,7 +35,6 @@ class Desk:
         self.live = Live(self)
         self.logins = Logins(self)
         self.started_at_ms = now_ms()
-        self._balances: dict[int, tuple[int, dict[str, Any]]] = {}
 
     async def aclose(self) -> None:
         """End what runs by itself."""
@@ -121,30 +116,11 @@ class Desk:
 
     async def balance(self, id: int, *, refresh: bool = False) -> dict[str, Any]:
         """Return what is left of a credential's plan, at most five minutes old."""
-        credential = self.credential(id)
-        known = self._balances.get(id)
-        if not refresh and known and known[0] + BALANCE_MS > now_ms():
-            return known[1]
-        fresh = await self.gateway.refresher.fresh(credential)
-        told = await self.gateway.control.usage_limits(fresh)
-        found = {"id": id, **balance_of(told), "fetchedAt": rfc3339(now_ms())}
-        self._balances[id] = (now_ms(), found)
-        await self.keep_note("balance", id, found)
-        if found["nextResetAt"]:
-            self.gateway.pool.set_quota_reset(id, int(found["nextResetAt"] * 1000))
-        return found
-
-    async def keep_note(self, kind: str, id: int, data: dict[str, Any]) -> None:
-        """Let the other workers know; without a file they ask by themselves."""
-        if self.ledger.database is not None:
-            at = now_ms()
-            await self.quietly(lambda c: notes.put(c, kind, id, at, data), writes=True)
+        found = await self.gateway.usage.balance(self.credential(id), anew=refresh)
+        return {"id": id, **found.as_json()}
 
     async def notes(self, since_ms: int = 0) -> list[notes.Note]:
         """Return what is noted of credentials."""
-        if self.ledger.database is None:
-            mine = self._balances.items()
-            return [notes.Note("balance", id, at, data) for id, (at, data) in mine]
         return await self.quietly(lambda c: notes.since(c, since_ms)) or []
 
     async def quietly(
@@ -160,57 +136,6 @@ class Desk:
             return None
 
 
-def balance_of(told: dict[str, Any]) -> dict[str, Any]:
-    """Add up plan, running trial and running bonuses; missing parts count as nothing.
-
-    Source: GetUsageLimits; the reference shows the same sum.
-    """
-    listed = told.get("usageBreakdownList")
-    parts = [part for part in listed if isinstance(part, dict)] if isinstance(listed, list) else []
-    base = next((part for part in parts if part.get("resourceType") == "CREDIT"), None)
-    base = base or (parts[0] if parts else {})
-    trial = base.get("freeTrialInfo")
-    bonuses = base.get("bonuses")
-    counted = [base]
-    if isinstance(trial, dict) and trial.get("freeTrialStatus") == "ACTIVE":
-        counted.append(trial)
-    counted += [
-        bonus
-        for bonus in (bonuses if isinstance(bonuses, list) else ())
-        if isinstance(bonus, dict) and bonus.get("status") == "ACTIVE"
-    ]
-    used = sum(_amount(part, "currentUsage") for part in counted)
-    limit = sum(_amount(part, "usageLimit") for part in counted)
-    subscription, overage = told.get("subscriptionInfo"), told.get("overageConfiguration")
-    reset = told.get("nextDateReset") or base.get("nextDateReset")
-    return {
-        "subscriptionTitle": _member(subscription, "subscriptionTitle"),
-        "currentUsage": used,
-        "usageLimit": limit,
-        "remaining": max(limit - used, 0.0),
-        "usagePercentage": min(100.0 * used / limit, 100.0) if limit else 0.0,
-        "nextResetAt": float(reset) if isinstance(reset, (int, float)) and reset > 0 else None,
-        "overage": {
-            "status": _member(overage, "overageStatus"),
-            "used": _amount(base, "currentOverages"),
-            "charges": _amount(base, "overageCharges"),
-        },
-    }
-
-
 def now_ms() -> int:
     """Return the time as records count it."""
     return time.time_ns() // 1_000_000
-
-
-def _amount(part: dict[str, Any], name: str) -> float:
-    for key in (f"{name}WithPrecision", name):
-        value = part.get(key)
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
-            return float(value)
-    return 0.0
-
-
-def _member(value: object, key: str) -> str | None:
-    found = value.get(key) if isinstance(value, dict) else None
-    return found if isinstance(found, str) and found else None

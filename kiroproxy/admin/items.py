@@ -55,6 +55,8 @@ ITEM = s.record(
         "hasProxyPassword": s.flag(),
         "maxConcurrency": s.optional(s.whole()),
         "rpm": s.optional(s.whole()),
+        "minRemainingCredits": s.optional(s.number()),
+        "minRemainingPercent": s.optional(s.number()),
         "inFlight": s.whole(),
         "requestsLastMinute": s.whole(),
         "state": s.one_of("ready", "cooling", "quota", "disabled", "invalid", "refreshing"),
@@ -116,6 +118,8 @@ def item(
         "hasProxyPassword": bool(_own(entry, "proxyPassword")),
         "maxConcurrency": _number(entry, "maxConcurrency"),
         "rpm": _number(entry, "rpm"),
+        "minRemainingCredits": _number(entry, "minRemainingCredits"),
+        "minRemainingPercent": _number(entry, "minRemainingPercent"),
         "inFlight": state.in_flight,
         "requestsLastMinute": requests_last_minute,
         "state": state_of(state, now_ms, is_renewing),
@@ -194,9 +198,9 @@ def _own(entry: Mapping[str, Any], key: str) -> str | None:
     return value.strip() or None if isinstance(value, str) else None
 
 
-def _number(entry: Mapping[str, Any], key: str) -> int | None:
+def _number(entry: Mapping[str, Any], key: str) -> float | None:
     value = entry.get(key)
-    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
     return value if is_number else None
 
 

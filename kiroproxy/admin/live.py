@@ -14,6 +14,7 @@ import logging
 from collections.abc import AsyncGenerator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from kiroproxy.accounts.balance import Balance
 from kiroproxy.accounts.credential import Credential
 from kiroproxy.accounts.expiry import rfc3339
 from kiroproxy.accounts.slot import State
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 LOOK_S = 0.5
-COUNTS_S = 2.0  # requests in the last minute: a query each
+COUNTS_S = 5.0  # between two looks at requests of the last minute, and at balances
 CHUNK = 200  # credentials described before requests get their turn
 MOST_WAITING = 8  # events a watcher may leave unread
 
@@ -43,10 +44,11 @@ class Live:
         self._watchers: set[asyncio.Queue[Event | None]] = set()
         self._task: asyncio.Task[None] | None = None
         self._marks: dict[int, tuple[Any, ...]] | None = None  # of the look before
-        self._facts: dict[tuple[str, int], Mapping[str, Any]] = {}
-        self._facts_ms = 0
+        self._faults: dict[int, Mapping[str, Any]] = {}
+        self._faults_ms = 0
+        self._balances: dict[int, Balance] = {}
         self._counts: dict[int, int] = {}
-        self._counts_at = 0.0
+        self._counts_at = -COUNTS_S
 
     async def aclose(self) -> None:
         """Send everybody home."""
@@ -109,7 +111,7 @@ class Live:
 
     def _item(self, credential: Credential, state: State, current: int, now: int) -> Item:
         gateway = self._desk.gateway
-        fault = self._facts.get(("fault", credential.id))
+        balance = self._balances.get(credential.id)
         return item(
             credential,
             state,
@@ -118,24 +120,20 @@ class Live:
             is_current=credential.id == current,
             is_renewing=gateway.refresher.is_renewing(credential.id),
             requests_last_minute=self._counts.get(credential.id, 0),
-            fault=fault,
-            balance=self._facts.get(("balance", credential.id)),
+            fault=self._faults.get(credential.id),
+            balance=balance.as_json() if balance else None,
         )
 
     async def _learn(self) -> set[int]:
         """Read what is noted of credentials. Returns whose notes are news."""
         told: set[int] = set()
-        since = self._facts_ms
-        for note in await self._desk.notes(since):
-            data = note.data
-            if note.kind == "fault":
-                data = {"at": rfc3339(note.at_ms), **data}
-            place = (note.kind, note.credential_id)
-            if self._facts.get(place) != data:
-                self._facts[place] = data
+        for note in await self._desk.notes(self._faults_ms):
+            data = {"at": rfc3339(note.at_ms), **note.data}
+            if self._faults.get(note.credential_id) != data:
+                self._faults[note.credential_id] = data
                 told.add(note.credential_id)
             # A note may be written a moment after its time: look back a little each time.
-            self._facts_ms = max(self._facts_ms, note.at_ms - 60_000)
+            self._faults_ms = max(self._faults_ms, note.at_ms - 60_000)
         loop_s = asyncio.get_running_loop().time()
         if loop_s - self._counts_at >= COUNTS_S:
             self._counts_at = loop_s
@@ -143,6 +141,9 @@ class Live:
             counts = await self._desk.quietly(lambda c: reading.busy_credentials(c, minute_ago))
             before, self._counts = self._counts, counts or {}
             told |= {id for id, _ in before.items() ^ self._counts.items()}
+            known, balances = self._balances, await self._desk.gateway.usage.known()
+            told |= {id for id, balance in balances.items() if known.get(id) != balance}
+            self._balances = balances
         return told
 
     # -- for watchers --------------------------------------------------------------------------
