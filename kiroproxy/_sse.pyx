@@ -87,6 +87,7 @@ cdef class _Tool:
     cdef Carry carry        # a character cut between two fragments
     cdef bytes snapshot     # or: the latest arguments that came as an object
     cdef bint stopped       # upstream said it is complete
+    cdef bint sent          # the client has it, or had it in another form
     cdef bint counted       # its fragments were counted as they came
 
     def __cinit__(self, str id, str name):
@@ -325,6 +326,14 @@ cdef class Translator:
     def has_content(self) -> bool:
         """Whether a content block has been opened: from then on no other try may follow."""
         return self._writer.has_content
+
+    @property
+    def cut_calls(self) -> list[str]:
+        """Upstream's names of the tools whose calls were not sent, because they were not whole.
+
+        Order: after end.
+        """
+        return [(<_Tool>tool).name for tool in self._tools.values() if not (<_Tool>tool).sent]
 
     @property
     def finished_early(self) -> bool:
@@ -624,8 +633,10 @@ cdef class Translator:
         self._drain_splitter()
         self._splitter.fresh_line()
         name = self._tool_names.get(tool.name, tool.name)
-        if self._is_repeat(name, arguments, False):
+        tool.sent = self._is_repeat(name, arguments, False)
+        if tool.sent:
             return 0
+        tool.sent = self._writer.ended is None
         self._send_call(tool.id, name, arguments)
         if self._finder is not None:
             self._sent.append((name, orjson.loads(arguments), False))

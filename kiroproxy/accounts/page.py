@@ -30,6 +30,7 @@ from kiroproxy._ring import Ring, page_size
 # A slot is never given up, so this bounds the ids that ever were in the file during one run.
 CAPACITY = 16_384
 KEYS = 4096  # client keys that ever were in use during one run
+CUTS_LEN = 64 * 1024  # for tool calls that were cut; 512 of them
 _PREFIX = f"kiroproxy-{os.getuid()}-"
 
 
@@ -92,6 +93,26 @@ def _meter_memory(fd: int, rows: int) -> mmap.mmap:
     return mmap.mmap(fd, _meter.page_size(KEYS, rows), offset=_meter_at(rows))
 
 
+def private_cuts() -> mmap.mmap:
+    """Return memory of this process alone for tool calls that were cut."""
+    return mmap.mmap(-1, CUTS_LEN)
+
+
+def open_cuts(path: str, workers: int) -> mmap.mmap:
+    """Map that memory of a page by name. Raises: OSError, ValueError."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        return mmap.mmap(fd, CUTS_LEN, offset=_cuts_at(rows_for(workers)))
+    finally:
+        os.close(fd)
+
+
+def _cuts_at(rows: int) -> int:
+    """Return where it begins: behind the meter, at a whole page of memory."""
+    step = mmap.ALLOCATIONGRANULARITY
+    return -(-(_meter_at(rows) + _meter.page_size(KEYS, rows)) // step) * step
+
+
 class SharedPage:
     """The supervisor's hold on a page. Order: `close()` at the end. Raises: OSError."""
 
@@ -100,7 +121,7 @@ class SharedPage:
         remove_orphans(folder)
         self._fd, self.path = _create(folder)
         rows = rows_for(workers)
-        size = _meter_at(rows) + _meter.page_size(KEYS, rows)
+        size = _cuts_at(rows) + CUTS_LEN
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self._fd, 0, size)  # full memory is said now, not by SIGBUS later
         else:

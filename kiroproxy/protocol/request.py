@@ -16,10 +16,10 @@ clients match on.
 import contextlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -30,6 +30,7 @@ from kiroproxy.protocol.content import as_json
 from kiroproxy.protocol.demand import Demand
 from kiroproxy.protocol.history import Writer, continued, pair
 from kiroproxy.protocol.models import Catalogue, Model, Resolved
+from kiroproxy.protocol.recollection import mark, told
 from kiroproxy.protocol.searching import WebSearch
 from kiroproxy.protocol.tokens import count_request
 from kiroproxy.protocol.tools import Toolbox
@@ -43,6 +44,14 @@ OVERFLOW_FACTOR = 1.5
 STOP_CHARS_MAX = 16_384
 BILLING_HEADER = "x-anthropic-billing-header:"
 _TOO_DEEP = "The request body is nested too deeply"
+
+
+CutCalls: TypeAlias = Callable[[str], Mapping[bytes, str]]
+
+
+def nothing_cut(conversation_id: str) -> Mapping[bytes, str]:
+    """Remember nothing of any conversation."""
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,7 @@ class Plan:
     search_tool: str  # … by calling the tool of this name; "" = there is none
     demand: Demand | None  # what the finished answer is checked for
     max_calls: int | None  # tool calls that may reach the client; None = any number
+    mark: bytes  # names the answer, in its conversation; b"" where no tool can be called
     written_calls: WrittenCalls | None  # who understands calls written as text; None = nobody
     # The JSON body without its closing brace, and what it was made of if it may be needed again:
     # because reasoning is replayed, or because the answer is checked.
@@ -206,22 +216,24 @@ def convert(
     ids: Callable[[], str],
     session_id: str = "",
     correct: Callable[[str, int], int] = _uncorrected,
+    cut_calls: CutCalls = nothing_cut,
 ) -> Plan:
     """Translate a request.
 
     Shape: `session_id` is the client's own (`x-claude-code-session-id`), "" if it sent none;
     `ids` makes a UUID and is asked only for a conversation without any recognisable beginning;
-    `correct` betters the estimated tokens of a model.
+    `correct` betters the estimated tokens of a model; `cut_calls` tells what
+    `recollection.told` wants to know of a conversation.
     Raises: RequestError (NotFound for the model) — with the words of Anthropic's API.
     """
     try:
-        return _convert(body, catalogue, ids, session_id, correct)
+        return _convert(body, catalogue, ids, session_id, correct, cut_calls)
     except (orjson.JSONEncodeError, UnicodeEncodeError):
         pass  # unwritable strings; only a body that `parse_body` did not read can hold them
     except RecursionError:
         raise RequestError(_TOO_DEEP) from None
     try:
-        return _convert(well_formed(body), catalogue, ids, session_id, correct)
+        return _convert(well_formed(body), catalogue, ids, session_id, correct, cut_calls)
     except (orjson.JSONEncodeError, RecursionError) as error:
         # What is left after that repair is the writer's own limit: 254 levels.
         raise RequestError(_TOO_DEEP) from error
@@ -233,6 +245,7 @@ def _convert(
     ids: Callable[[], str],
     session_id: str,
     correct: Callable[[str, int], int],
+    cut_calls: CutCalls,
 ) -> Plan:
     _validate(body)
     resolved = catalogue.resolve(body["model"])
@@ -242,6 +255,9 @@ def _convert(
         raise RequestError(f"prompt is too long: {tokens} tokens > {model.context_window} maximum")
     thought = reasoning.plan(body, model, suffix=resolved.thinking_suffix)
     conversation_id = conversation.conversation_id(body, session_id, ids)
+    messages = body["messages"]
+    if cut := cut_calls(conversation_id):
+        body = {**body, "messages": told(messages, cut)}
     state, toolbox = _state(body, resolved, thought, conversation_id)
     search_tool, search = toolbox.search or ("", None)
     parts = {"conversationState": state}
@@ -265,6 +281,7 @@ def _convert(
         wants_web_search=detect(body),
         demand=demand,
         max_calls=toolbox.choice.max_calls(toolbox),
+        mark=mark(messages) if toolbox.is_offered else b"",
         written_calls=WrittenCalls(toolbox.callable) if toolbox.is_offered else None,
         search=search,
         search_tool=search_tool,

@@ -130,6 +130,11 @@ class Answer:
         return self.translator.called
 
     @property
+    def cut_calls(self) -> list[str]:
+        """The tools whose calls did not get to the client, by the model's names. Order: end."""
+        return self.translator.cut_calls
+
+    @property
     def finished_early(self) -> bool:
         """Whether a stop sequence, `max_tokens` or a call too many ended the answer."""
         return self.translator.finished_early

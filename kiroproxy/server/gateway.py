@@ -22,7 +22,7 @@ from typing import Any
 from kiroproxy import logs
 from kiroproxy.accounts.balance_file import BalanceFile
 from kiroproxy.accounts.credential import Credential
-from kiroproxy.accounts.page import open_ring, private_ring
+from kiroproxy.accounts.page import open_cuts, open_ring, private_cuts, private_ring
 from kiroproxy.accounts.pool import Pool
 from kiroproxy.accounts.store import Store
 from kiroproxy.config import Config, Loaded, Settings
@@ -30,6 +30,7 @@ from kiroproxy.errors import ConfigError, CredentialDead, GatewayError
 from kiroproxy.protocol.corrections import Corrections
 from kiroproxy.protocol.models import Catalogue
 from kiroproxy.server.config_file import ConfigFile
+from kiroproxy.server.cuts import Cuts
 from kiroproxy.upstream.connection import ConnectionPool
 from kiroproxy.upstream.control import ControlPlane
 from kiroproxy.upstream.dispatch import Dispatcher
@@ -55,6 +56,7 @@ class Gateway:
         self._config_file = ConfigFile(self.settings)
         self._page = page  # names what the workers share; "" = there is one worker
         self.corrections = Corrections()
+        self.cuts = Cuts(open_cuts(page, config.workers) if page else private_cuts())
         self._listed: list[dict[str, Any]] = []  # what Kiro said last
         self.catalogue = Catalogue(aliases=config.model_aliases)
         self.settings.on_change(self._reconfigure)

@@ -101,6 +101,7 @@ class Messages:
                 ids=lambda: str(uuid.uuid4()),
                 session_id=work.request.text(b"x-claude-code-session-id"),
                 correct=self._gateway.corrections.correct,
+                cut_calls=self._gateway.cuts.of,
             ),
         )
         if not plan.stream and not work.config.extract_thinking:

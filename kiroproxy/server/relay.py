@@ -22,7 +22,7 @@ from kiroproxy.errors import GatewayError, UpstreamError, UpstreamTimeout
 from kiroproxy.protocol.request import Plan
 from kiroproxy.protocol.response import Fold
 from kiroproxy.protocol.stream import Answer
-from kiroproxy.server.gateway import Gateway
+from kiroproxy.server.gateway import Gateway, now_ms
 from kiroproxy.server.request import Record
 from kiroproxy.upstream.connection import Response
 from kiroproxy.upstream.dispatch import Exchange
@@ -211,7 +211,14 @@ class Relay:
         self._learn()
         record.stop_reason = answer.stop_reason
         record.cut = answer.stop_reason == "max_tokens" and not answer.finished_early
+        self._remember_cut()
         return self._held + answer.finish()
+
+    def _remember_cut(self) -> None:
+        """Keep in mind that a call was cut: the client will not know, and its model must."""
+        plan, names = self._plan, self._answer.cut_calls
+        if names and plan.mark:
+            self._gateway.cuts.add(plan.conversation_id, plan.mark, names[0], now_ms())
 
     def _note_usage(self) -> None:
         record, usage = self._record, self._usage()

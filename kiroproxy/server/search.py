@@ -179,6 +179,7 @@ class SearchingRelay(Relay):
         usage: dict[str, object] = {**self._usage()}
         if self._calls:
             usage["server_tool_use"] = {"web_search_requests": record.searches}
+        self._remember_cut()
         return answer.finish(usage, reason)
 
 
