@@ -24,6 +24,7 @@ $(BUILT): pyproject.toml setup.py $(wildcard kiroproxy/*.pyx kiroproxy/*.pxd kir
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@if [ -e $(OTHER) ]; then rm -rf build kiroproxy/_*.c kiroproxy/_*.so $(OTHER); fi
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m compileall -q kiroproxy  # else a start compiles it where bytecode is not written
 	@touch $@
 
 check: build

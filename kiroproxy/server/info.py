@@ -7,10 +7,9 @@ Source: Anthropic's Models and Token Counting endpoints.
 """
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-import httpx
 import orjson
 
 from kiroproxy import __version__
@@ -22,6 +21,9 @@ from kiroproxy.server.attachments import aside, is_heavy, read
 from kiroproxy.server.gateway import Gateway
 from kiroproxy.server.reply import send_json
 from kiroproxy.server.request import Request, Send
+
+if TYPE_CHECKING:
+    import httpx
 
 _log = logging.getLogger(__name__)
 
@@ -83,6 +85,8 @@ class Info:
         """Ask the operator's counter. None: there is none, or it failed."""
         if not config.count_tokens_api_url:
             return None
+        import httpx
+
         self._counter = self._counter or httpx.AsyncClient(timeout=COUNTER_TIMEOUT_S)
         key = config.count_tokens_api_key
         headers = {"content-type": "application/json", "anthropic-version": "2023-06-01"}

@@ -13,17 +13,17 @@ client would carry one account's to another. Answers are read up to a limit and 
 """
 
 import asyncio
-import http.cookiejar
+import importlib
 import logging
+import sys
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-import httpx
 import orjson
 
 from kiroproxy.accounts.credential import Credential, Proxy
@@ -38,6 +38,9 @@ from kiroproxy.errors import (
 from kiroproxy.upstream import endpoint, faults
 from kiroproxy.upstream.endpoint import Target
 from kiroproxy.upstream.tls import client_context
+
+if TYPE_CHECKING:
+    import httpx  # else in a thread, when first needed: a start must not wait 40 ms for it
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +61,7 @@ class Answer(NamedTuple):
 
 @dataclass(slots=True)
 class _Client:
-    http: httpx.AsyncClient
+    http: "httpx.AsyncClient"
     users: int = 0
     expiry: asyncio.TimerHandle | None = None  # set while nobody uses it
 
@@ -150,6 +153,8 @@ class ControlPlane:
 
         Raises: ConnectFailed, ProxyFailed, ConnectionLost, UpstreamTimeout.
         """
+        if "httpx" not in sys.modules:
+            await asyncio.to_thread(importlib.import_module, "httpx")
         async with self._client(proxy) as http:
             with _mapped():
                 async with asyncio.timeout(_TOTAL_S):
@@ -159,7 +164,7 @@ class ControlPlane:
                     return await _read(await http.send(request, stream=True))
 
     @asynccontextmanager
-    async def _client(self, proxy: Proxy | None) -> AsyncIterator[httpx.AsyncClient]:
+    async def _client(self, proxy: Proxy | None) -> AsyncIterator["httpx.AsyncClient"]:
         client = self._clients.get(proxy)
         if client is None:
             client = self._clients[proxy] = _Client(self._open(proxy))
@@ -181,7 +186,7 @@ class ControlPlane:
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-    def _forget(self, proxy: Proxy | None) -> httpx.AsyncClient:
+    def _forget(self, proxy: Proxy | None) -> "httpx.AsyncClient":
         """Return the client, to be closed; who calls from now on gets a new one."""
         client = self._clients.pop(proxy)
         if client.expiry:
@@ -194,7 +199,11 @@ class ControlPlane:
         for proxy in idle[: max(len(self._clients) - self._max_clients, 0)]:
             await self._forget(proxy).aclose()
 
-    def _open(self, proxy: Proxy | None) -> httpx.AsyncClient:
+    def _open(self, proxy: Proxy | None) -> "httpx.AsyncClient":
+        import http.cookiejar
+
+        import httpx
+
         config, context = self._config, client_context(self._config.tls_backend)
         via = None
         if proxy:
@@ -218,6 +227,8 @@ class ControlPlane:
 @contextmanager
 def _mapped() -> Iterator[None]:
     """Turn httpx's failures into ours. Their texts name hosts, never tokens."""
+    import httpx
+
     try:
         yield
     except httpx.ProxyError as fault:
@@ -234,7 +245,7 @@ def _mapped() -> Iterator[None]:
         raise ConnectionLost("The connection to Kiro broke", detail=repr(fault)) from fault
 
 
-async def _read(response: httpx.Response) -> Answer:
+async def _read(response: "httpx.Response") -> Answer:
     parts: list[bytes] = []
     size = 0
     try:

@@ -23,13 +23,15 @@ import string
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address, ip_network
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin
-
-import httpx
 
 from kiroproxy.accounts.proxy import parse_proxy
 from kiroproxy.config import Source
 from kiroproxy.upstream.tls import client_context
+
+if TYPE_CHECKING:
+    import httpx
 
 MAX_REDIRECTS = 3
 TOTAL_S = 20.0  # for all of it, redirects and body included
@@ -203,6 +205,8 @@ class Fetcher:
                 "This gateway does not fetch URLs through its proxy; send the file as base64",
                 "proxyUrl is set",
             )
+        import httpx
+
         try:
             async with asyncio.timeout(TOTAL_S):
                 return await self._follow(url, limit_bytes)
@@ -220,6 +224,8 @@ class Fetcher:
 
     async def _ask(self, place: Place, limit_bytes: int) -> Fetched | str:
         """Ask once: a file, or where it went."""
+        import httpx
+
         address = await self._address(place)
         shown = f"[{address}]" if ":" in address else address
         host = place.host if place.port == 443 else f"{place.host}:{place.port}"
@@ -256,7 +262,7 @@ class Fetcher:
         return addresses[0]
 
 
-async def _read(response: httpx.Response, limit_bytes: int) -> Fetched | str:
+async def _read(response: "httpx.Response", limit_bytes: int) -> Fetched | str:
     if response.status_code in _REDIRECTS:
         return str(response.headers.get("location", ""))
     if response.status_code != 200:

@@ -19,14 +19,13 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Protocol, TypeVar, cast
-
-import h11
-import socksio
-from socksio import socks5
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from kiroproxy.errors import ConnectFailed, ProxyFailed, UpstreamTimeout
 from kiroproxy.upstream.secure import Secured, Security
+
+if TYPE_CHECKING:
+    from socksio import socks5
 
 _CONNECT_HEAD_LIMIT = 16 * 1024  # h11 and nginx draw the line for a response head there
 
@@ -176,6 +175,8 @@ async def _http_connect(
     if proxy.username or proxy.password:
         pair = base64.b64encode(f"{proxy.username}:{proxy.password}".encode()).decode()
         headers.append(("Proxy-Authorization", f"Basic {pair}"))
+    import h11
+
     speaker = h11.Connection(h11.CLIENT, max_incomplete_event_size=_CONNECT_HEAD_LIMIT)
     request = speaker.send(h11.Request(method="CONNECT", target=authority, headers=headers))
     handshake.transport.write(request or b"")
@@ -204,6 +205,9 @@ async def _socks_connect(
     port: int,
 ) -> None:
     target = await _resolved(loop, host, port) if proxy.scheme == "socks5" else host
+    import socksio
+    from socksio import socks5
+
     speaker = socks5.SOCKS5Connection()
     try:
         await _socks_login(proxy, handshake, speaker)
@@ -225,8 +229,10 @@ async def _socks_connect(
 
 
 async def _socks_login(
-    proxy: ProxySettings, handshake: "_Handshake", speaker: socks5.SOCKS5Connection
+    proxy: ProxySettings, handshake: "_Handshake", speaker: "socks5.SOCKS5Connection"
 ) -> None:
+    from socksio import socks5
+
     methods = [socks5.SOCKS5AuthMethod.NO_AUTH_REQUIRED]
     if proxy.username or proxy.password:
         methods.insert(0, socks5.SOCKS5AuthMethod.USERNAME_PASSWORD)

@@ -64,6 +64,20 @@ async def test_private_authority_is_found_in_a_directory_without_hashes(
     await handshake(peer, build({"SSL_CERT_DIR": f"{tmp_path}{os.pathsep}"}))
 
 
+async def test_private_authority_is_found_in_a_directory_by_its_hash(
+    serve, build, tmp_path, trust, server_tls
+):
+    """Only the link's target has a certificate: what is found by hash need not be read."""
+    folder = tmp_path / "hashed"
+    folder.mkdir()
+    (folder / "authority.pem").write_bytes((tmp_path / "ca.pem").read_bytes())
+    rehash = await asyncio.create_subprocess_exec("openssl", "rehash", str(folder))
+    assert await rehash.wait() == 0
+    assert len(list(folder.iterdir())) == 2
+    peer = await serve(silent, tls=server_tls)
+    await handshake(peer, build({"SSL_CERT_DIR": str(folder)}))
+
+
 async def test_untrusted_certificate_is_refused(serve, build, server_tls):
     peer = await serve(silent, tls=server_tls)
     with pytest.raises(ssl.SSLCertVerificationError, match="unable to get local issuer"):
@@ -100,7 +114,7 @@ def test_context_checks_names_and_refuses_old_versions(build):
 
 
 def test_bundled_roots_belong_to_rustls_only(monkeypatch):
-    monkeypatch.setattr(tls, "_add_machine_roots", lambda context: None)
+    monkeypatch.setattr(tls, "_add_machine_roots", lambda context, known: None)
     assert len(tls.build_context("rustls", {}).get_ca_certs()) > 50
     assert tls.build_context("native-tls", {}).get_ca_certs() == []
 
