@@ -46,7 +46,7 @@ MAX_CREDITS = 1_000_000
 MAX_RPM = 255  # what one byte of the shared page counts; accounts are throttled far below it
 TLS_BACKENDS = ("rustls", "native-tls")
 AUTH_TYPES = ("x-api-key", "bearer")
-ENDPOINTS = ("ide",)
+ENDPOINTS = ("ide", "cli", "kas")
 # Claude Code asks for this small model by itself; Kiro's newest one of the family is older.
 MODEL_ALIASES = {"claude-haiku-5-5": "claude-haiku-4.5"}
 
@@ -395,7 +395,7 @@ SETTINGS: tuple[Setting, ...] = (
         "defaultEndpoint",
         "default_endpoint",
         values.one_of(*ENDPOINTS),
-        "endpoint generation",
+        "where a credential that names no endpoint begins",
         "network",
     ),
     Setting(

@@ -10,7 +10,7 @@
         │   ├── ConnectFailed  ConnectionLost  UpstreamTimeout  ProxyFailed
         │   ├── BadFrame  ProtocolViolation  EmptyAnswer
         │   ├── Throttled  Overloaded  ServerFault  QuotaExhausted
-        │   ├── TokenRejected  AccessDenied  Suspended  WrongProfile
+        │   ├── TokenRejected  AccessDenied  WrongDoor  Suspended  WrongProfile
         │   ├── Refused  PromptTooLong  SignatureRefused  ModelRefused  Unmet
         │   └── RefreshFailed  CredentialDead
         ├── NoCredential            nobody left to ask
@@ -243,6 +243,10 @@ class TokenRejected(UpstreamError):
 
 class AccessDenied(UpstreamError):
     """The credential is valid and still may not do this."""
+
+
+class WrongDoor(AccessDenied):
+    """This generation of the API does not serve the account; another one may."""
 
 
 class WrongProfile(UpstreamError):

@@ -40,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "_meter": {"_ring"},
     "records": SHARED,
     "accounts": {"_ring", "_roster", "_meter"} | SHARED,
-    "upstream": {"_channel", "_wire", "accounts"} | SHARED,
+    "upstream": {"_channel", "_json", "_wire", "accounts"} | SHARED,
     "server": {"_head", "_pump", "_meter", "protocol", "upstream", "accounts", "records"} | SHARED,
     "admin": {"_meter", "server", "protocol", "upstream", "accounts", "records"} | SHARED,
     "serve": {"admin", "server", "accounts"} | SHARED,

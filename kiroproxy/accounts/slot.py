@@ -39,6 +39,7 @@ from kiroproxy.errors import (
     TokenRejected,
     Unmet,
     UpstreamTimeout,
+    WrongDoor,
     WrongProfile,
 )
 
@@ -224,6 +225,7 @@ CONSEQUENCES: Mapping[type, Callable[[Slot, GatewayError, int], None]] = {
     QuotaExhausted: _exhaust,
     TokenRejected: _count,
     AccessDenied: _count,
+    WrongDoor: _count,
     WrongProfile: _count,
     RefreshFailed: _wait_for_refresh,
     CredentialDead: _bury,

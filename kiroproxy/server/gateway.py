@@ -87,10 +87,9 @@ class Gateway:
         )
         self.usage = Usage(
             self.pool,
-            self.refresher,
+            self.dispatcher.ready,
             self.control,
             BalanceFile(self.config.credentials_path),
-            self.dispatcher.profiles,
             now_ms,
         )
         self.pool.on_exhausted = self.usage.ask_after_refusal
@@ -143,7 +142,7 @@ class Gateway:
         except GatewayError:
             return False
         try:
-            credential = await self.refresher.fresh(lease.credential)
+            credential = await self.dispatcher.ready(lease.credential)
             models = await self.control.list_models(credential)
             if models:
                 self._listed = models

@@ -101,18 +101,20 @@ class Lookup:
 
     async def _answer(self, lease: Lease, payload: dict[str, Any]) -> dict[str, Any]:
         """Ask, and once more if a new token or another profile may be all that was missing."""
-        refresher, profiles = self._gateway.refresher, self._gateway.dispatcher.profiles
-        fresh = await refresher.fresh(lease.credential)
-        credential = profiles.applied(fresh)
+        refresher, dispatcher = self._gateway.refresher, self._gateway.dispatcher
+        credential = await dispatcher.ready(lease.credential)
         try:
             return await self._gateway.control.mcp(credential, payload)
         except (TokenRejected, WrongProfile) as fault:
             if credential.auth_method == "api_key":
                 raise
-            if isinstance(fault, WrongProfile) and not await profiles.resolve(credential):
+            if isinstance(fault, WrongProfile) and not await dispatcher.profiles.resolve(
+                credential
+            ):
                 raise
             if isinstance(fault, TokenRejected):
-                fresh = await refresher.fresh(
+                await refresher.fresh(
                     lease.credential, force=True, rejected_token=credential.access_token
                 )
-        return await self._gateway.control.mcp(profiles.applied(fresh), payload)
+        credential = await dispatcher.ready(lease.credential)
+        return await self._gateway.control.mcp(credential, payload)

@@ -17,7 +17,7 @@ from kiroproxy.simulator.devices import GRANT
 from kiroproxy.simulator.refusals import IMPROPER, Refusal
 from kiroproxy.simulator.request import Request
 from kiroproxy.simulator.tokens import TokenState
-from kiroproxy.simulator.validation import check_caller
+from kiroproxy.simulator.validation import check_caller, check_management
 
 QUERY_LIMIT: Final = 200  # characters; the tool's own schema says so
 DAY_S: Final = 86_400
@@ -39,7 +39,7 @@ def token(request: Request, tokens: TokenState) -> Any:
 def usage(request: Request, tokens: TokenState) -> Any:
     """Answer GetUsageLimits: a free plan with a trial, a little of it used."""
     told = _told(request)
-    if refusal := check_caller(request.headers, tokens, told.get("profileArn"), request.region):
+    if refusal := check_management(request.headers, tokens, told.get("profileArn"), request.region):
         return refusal
     account = tokens.caller(request.headers["authorization"].removeprefix("Bearer "))
     assert account is not None, "the caller was checked"
@@ -95,7 +95,7 @@ def usage(request: Request, tokens: TokenState) -> Any:
 def models(request: Request, tokens: TokenState) -> Any:
     """Answer ListAvailableModels, page by page."""
     told = _told(request)
-    if refusal := check_caller(request.headers, tokens, told.get("profileArn"), request.region):
+    if refusal := check_management(request.headers, tokens, told.get("profileArn"), request.region):
         return refusal
     limit = str(told.get("maxResults", "50"))
     if "origin" not in told or not limit.isdecimal() or not 1 <= int(limit) <= 50:

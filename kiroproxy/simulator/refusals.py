@@ -18,6 +18,8 @@ BAD_BEARER: Final = "The bearer token included in the request is invalid"
 ARN_REQUIRED: Final = "profileArn is required for this request."
 USED_UP: Final = "You have reached the limit."
 NO_SUCH_MODEL: Final = "Invalid model ID. Please select a different model to continue."
+BAD_ARN: Final = "Invalid profileArn."
+WRONG_APPLICATION: Final = "Your subscription does not support this application"
 NOT_AUTHORIZED: Final = "User is not authorized to make this call."
 
 NAMESPACES: Final = {

@@ -33,21 +33,19 @@ ROUTES: Final = {
     ("POST", "/ListAvailableModels"): "models",
     ("POST", "/ListAvailableProfiles"): "profiles",
 }
-TARGETS: Final = {
-    "GenerateAssistantResponse": "generate",
-    "InvokeMCP": "mcp",
+_RUNTIME: Final = {"GenerateAssistantResponse": "generate", "InvokeMCP": "mcp"}
+_CONTROL: Final = {
     "GetUsageLimits": "usage",
     "ListAvailableModels": "models",
     "ListAvailableProfiles": "profiles",
 }
-SERVICES: Final = frozenset(
-    {
-        "AmazonCodeWhispererStreamingService",
-        "AmazonCodeWhispererService",
-        "KiroRuntimeService",
-        "KiroControlPlaneBearerService",
-    }
-)
+# Which service knows which operations: another one's are unknown to it.
+SERVICES: Final = {
+    "AmazonCodeWhispererStreamingService": _RUNTIME,
+    "AmazonCodeWhispererService": _CONTROL,
+    "KiroRuntimeService": _RUNTIME,
+    "KiroControlPlaneBearerService": _CONTROL,
+}
 
 
 @dataclass(slots=True)
@@ -176,7 +174,8 @@ def _route(method: str, path: str, target: str) -> str:
     service, _, operation = target.partition(".")
     if method != "POST" or service not in SERVICES:
         return ""
-    return TARGETS.get(operation, "") if path == "/" else ROUTES.get((method, path), "")
+    route = SERVICES[service].get(operation, "")
+    return route if path == "/" else ROUTES.get((method, path), "")
 
 
 def _parse(body: bytes) -> Any:

@@ -39,6 +39,7 @@ class Account:
     used: float = 0.0  # credits of the plan
     plan: float = 50.0
     trial: float = 500.0  # credits beside the plan, used after it
+    doors: tuple[str, ...] = ()  # generations that serve it: "ide", "cli", "kas"; () = all
     is_metered: bool = False  # its credits may run out; the demo's never do
     models: tuple[str, ...] = ()  # which it may use; () = all there are
     spent: list[str] = field(default_factory=list)  # refresh tokens of the past, oldest first

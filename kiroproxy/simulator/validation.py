@@ -5,16 +5,19 @@ rules below name; every refusal tells its rule in `x-simulator-rule`.
 
     A1 the bearer is a token issued or accepted here, and has not expired
     A2 a ksk_ key comes with TokenType API_KEY and without a profileArn; no one else sends it so
-    A3 a profileArn is the caller's own, of the region the host serves, and there if required
+    A3 a profileArn is the caller's own, of the region the host serves, and there if required:
+       by "cli" and "kas" of every token
     A4 content type and target belong to the generation
     A6 an account whose credits are used up is told so; one without a model is refused it
-    A5 "ide" states its agent mode, opt-out, invocation id, attempt and identity
+    A5 each generation states its agent mode, opt-out, invocation id, attempt and identity in its
+       own way: "ide" in headers, "kas" its mode and root conversation in the body, "cli" its origin
+    A7 an account is served by the generations its subscription covers
 
 Source: captured requests of the three client generations; answers recorded by gateways' users.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
 
 from kiroproxy.simulator import rules, shapes
@@ -22,11 +25,13 @@ from kiroproxy.simulator.conversation import read
 from kiroproxy.simulator.grammar import check
 from kiroproxy.simulator.refusals import (
     ARN_REQUIRED,
+    BAD_ARN,
     BAD_BEARER,
     IMPROPER,
     NO_SUCH_MODEL,
     NOT_AUTHORIZED,
     USED_UP,
+    WRONG_APPLICATION,
     Refusal,
     Violation,
     denied,
@@ -40,6 +45,7 @@ class Caller(Protocol):
     """What is known of a bearer token: its own ARN ("" = any), its kind, its plan."""
 
     used: float
+    doors: tuple[str, ...]
     models: tuple[str, ...]
 
     @property
@@ -110,11 +116,42 @@ def check_request(
     if refusal:
         return refusal
     is_key = headers["authorization"].startswith("Bearer ksk_")
-    if state.require_profile_arn and not is_key and not body.get("profileArn"):
+    wants_arn = state.require_profile_arn or generation != "ide"
+    if wants_arn and not is_key and not body.get("profileArn"):
         return Refusal(400, "ValidationException", ARN_REQUIRED, rule="A3 profileArn missing")
-    found = find(body, generation)
+    found = find(body, generation) or list(_dialect(body, generation))
     found = found or list(rules.genuineness(read(body, generation)))
     return from_violation(found[0]) if found else _check_plan(headers, state, body)
+
+
+def _dialect(body: dict[str, Any], generation: str) -> Iterator[Violation]:
+    """A5, as far as the body goes."""
+    state = body["conversationState"]
+    if generation == "kas" and "agentMode" not in body:
+        yield Violation("A5", "body.agentMode", "is missing")
+    if generation == "kas" and "rootConversationId" not in state:
+        yield Violation("A5", "body.conversationState.rootConversationId", "is missing")
+    if generation != "cli":
+        return
+    for entry in (*state.get("history", ()), state["currentMessage"]):
+        origin = entry.get("userInputMessage", {"origin": "CLI"}).get("origin")
+        if origin not in ("CLI", "KIRO_CLI"):
+            yield Violation("A5", "userInputMessage.origin", f"is {origin}, not the client's")
+
+
+def check_management(
+    headers: Mapping[str, str], state: State, arn: object, region: str = ""
+) -> Refusal | None:
+    """The gate of usage and models: by RPC with the profile of every token."""
+    if refusal := check_caller(headers, state, arn, region):
+        return refusal
+    if generation_of(headers) == "ide":
+        return None
+    if headers.get("content-type") != "application/x-amz-json-1.0":
+        return Refusal(400, "ValidationException", IMPROPER, rule="A4 content type")
+    if not arn and not headers["authorization"].startswith("Bearer ksk_"):
+        return Refusal(400, "ValidationException", BAD_ARN, rule="A3 profileArn missing")
+    return None
 
 
 def _check_plan(headers: Mapping[str, str], state: State, body: dict[str, Any]) -> Refusal | None:
@@ -157,6 +194,9 @@ def check_caller(
         return denied(NOT_AUTHORIZED, "A2 a ksk_ key comes without a profileArn")
     if not caller.is_api_key and kind == "API_KEY":
         return denied(BAD_BEARER, "A2 TokenType API_KEY with a token that is no ksk_ key")
+    generation = generation_of(headers)
+    if caller.doors and generation not in caller.doors:
+        return denied(WRONG_APPLICATION, f"A7 the account is not served by {generation}")
     return _check_arn(caller, str(arn or ""), region or state.region)
 
 
@@ -187,13 +227,37 @@ _RPC_HEADERS: Final = {
     "content-type": r"application/x-amz-json-1\.0",
     "amz-sdk-invocation-id": _UUID4,
     "amz-sdk-request": r"attempt=\d+; max=\d+.*",
-    "user-agent": r"aws-sdk-(js|rust)/.+",
+    "x-amzn-codewhisperer-optout": r"true|false",
+    "x-kiro-attempt": r"\d+;max=\d+",
+}
+_RUST: Final = (
+    r"aws-sdk-rust/[\d.]+ ua/2\.1 api/\w+/[\d.]+ os/(macos|linux|windows) lang/rust/[\d.]+"
+)
+_KAS: Final = rf"{_IDENTITY}-KAS/[\d.]+"
+_HEADERS: Final = {
+    "ide": _IDE_HEADERS,
+    "cli": _RPC_HEADERS
+    | {
+        "x-amz-user-agent": rf"{_RUST} m/\S+ app/AmazonQ-For-CLI",
+        "user-agent": rf"{_RUST} md/appVersion-[\d.]+ app/AmazonQ-For-CLI",
+    },
+    "kas": _RPC_HEADERS
+    | {
+        "x-amzn-kiro-client-attribution": r"kiro-ide|unrecognized",
+        "x-amz-user-agent": rf"aws-sdk-js/[\d.]+ {_KAS}",
+        "user-agent": rf"aws-sdk-js/[\d.]+ ua/2\.1 os/\S+ lang/js md/nodejs#[\d.]+ "
+        rf"api/kiroruntime#[\d.]+ m/\S+ {_KAS}",
+    },
 }
 
 
 def check_identity(headers: Mapping[str, str]) -> Refusal | None:
     """A4 and A5 for generateAssistantResponse."""
-    wanted = _IDE_HEADERS if generation_of(headers) == "ide" else _RPC_HEADERS
+    generation = generation_of(headers)
+    if generation != "ide" and "x-amzn-kiro-agent-mode" in headers:
+        rule = f"A5 {generation} has no header x-amzn-kiro-agent-mode"
+        return Refusal(400, "ValidationException", IMPROPER, rule=rule)
+    wanted = _HEADERS[generation]
     for name, pattern in wanted.items():
         value = headers.get(name)
         if value is None or not re.fullmatch(pattern, value):

@@ -108,7 +108,7 @@ class ControlPlane:
     async def usage_limits(self, credential: Credential) -> dict[str, Any]:
         """Return quota and subscription. Raises: UpstreamError, as every call below."""
         target = endpoint.usage_limits(credential, self._config, invocation_id=self._ids())
-        return await self.get_json(target, credential.proxy)
+        return await self.read_json(target, credential.proxy)
 
     async def list_models(self, credential: Credential) -> list[dict[str, Any]]:
         """Return every model the credential may use, all pages."""
@@ -117,7 +117,7 @@ class ControlPlane:
             target = endpoint.list_models(
                 credential, self._config, invocation_id=self._ids(), next_token=token
             )
-            return await self.get_json(target, credential.proxy)
+            return await self.read_json(target, credential.proxy)
 
         return [entry async for entry in _entries("models", page)]
 
@@ -133,19 +133,21 @@ class ControlPlane:
 
     async def mcp(self, credential: Credential, payload: Mapping[str, Any]) -> dict[str, Any]:
         """Send one JSON-RPC call to Kiro's built-in tools and return its answer."""
-        target = endpoint.mcp(credential, self._config, invocation_id=self._ids())
-        return await self.post_json(target, payload, credential.proxy)
+        config = self._config
+        target = endpoint.mcp(credential, config, invocation_id=self._ids())
+        told = endpoint.mcp_body(credential, config, payload)
+        return await self.post_json(target, told, credential.proxy)
 
     # -- one call --------------------------------------------------------------------------
 
-    async def get_json(self, target: Target, proxy: Proxy | None) -> dict[str, Any]:
+    async def read_json(self, target: Target, proxy: Proxy | None) -> dict[str, Any]:
         """Return the object of a 200 answer. Raises: UpstreamError for anything else."""
-        return _object_of(await self.exchange(target, b"", proxy))
+        return _object_of(await self.exchange(target, target.body, proxy))
 
     async def post_json(
         self, target: Target, payload: Mapping[str, Any], proxy: Proxy | None
     ) -> dict[str, Any]:
-        """Send an object and return the one of a 200 answer. Raises: as `get_json`."""
+        """Send an object and return the one of a 200 answer. Raises: as `read_json`."""
         return _object_of(await self.exchange(target, orjson.dumps(payload), proxy))
 
     async def exchange(self, target: Target, body: bytes, proxy: Proxy | None) -> Answer:

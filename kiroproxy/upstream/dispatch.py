@@ -21,7 +21,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -38,11 +38,13 @@ from kiroproxy.errors import (
     SignatureRefused,
     TokenRejected,
     UpstreamError,
+    WrongDoor,
     WrongProfile,
 )
 from kiroproxy.upstream import endpoint, faults, verdict
 from kiroproxy.upstream.budget import RetryBudget
 from kiroproxy.upstream.connection import Call, ConnectionPool, Form, Response
+from kiroproxy.upstream.doors import Doors
 from kiroproxy.upstream.profile import Profiles, ProfileSource
 
 log = logging.getLogger(__name__)
@@ -132,6 +134,7 @@ class Dispatcher:
         self.refresher = refresher
         self.connections = connections
         self.profiles = Profiles(control)
+        self.doors = Doors()
         self.clock = clock
         self.rng = rng
         self.sleep = sleep
@@ -143,6 +146,20 @@ class Dispatcher:
         """Begin the tries of one client request. Shape: `config` is the one it started with."""
         self.budget.deposit(self.clock())
         return Exchange(self, plan, config or self.source.current)
+
+    async def ready(self, credential: Credential, *, door: str = "") -> Credential:
+        """Return a credential as a call sends it now: with its token, its door, its profile.
+
+        Shape: `door` is the generation to go through instead of the one it goes through by now.
+        Raises: RefreshFailed, CredentialDead.
+        """
+        sent = self.doors.applied(await self.refresher.fresh(credential))
+        if door:
+            sent = replace(sent, endpoint=door)
+        sent = self.profiles.applied(sent)
+        if endpoint.needs_profile(sent, self.source.current) and await self.profiles.resolve(sent):
+            sent = self.profiles.applied(sent)
+        return sent
 
     def form(self, credential: Credential, config: Config) -> Form:
         """Return the head of a credential's first attempts; made anew when its token is."""
@@ -179,6 +196,7 @@ class Exchange:
         self._invocation_ids: dict[int, str] = {}
         self._spent: set[int] = set()
         self._passed: set[int] = set()
+        self._door_of: dict[int, str] = {}  # tried instead of a credential's own
         self._cured: set[tuple[int, type[UpstreamError]]] = set()
         self._seen: list[GatewayError] = []
         self._cure: Callable[[], Awaitable[None]] | None = None
@@ -227,7 +245,9 @@ class Exchange:
         credential = self._lease.credential
         if not shared.refresher.is_fresh(credential):
             return False
-        fresh = shared.profiles.applied(credential)
+        fresh = shared.profiles.applied(shared.doors.applied(credential))
+        if endpoint.needs_profile(fresh, self._config):
+            return False
         form = shared.form(fresh, self._config)
         if not shared.connections.has_idle(form.key):
             return False
@@ -296,7 +316,8 @@ class Exchange:
             self._lease = self._lease or self._acquire()
             credential = self._lease.credential
             self._count_try(credential)
-            fresh = shared.profiles.applied(await shared.refresher.fresh(credential))
+            door = self._door_of.get(credential.id, "")
+            fresh = await shared.ready(credential, door=door)
             self._call = self._call_for(credential, fresh)
             shared.connections.launch(self._call)
         call, self._call = self._call, None
@@ -304,6 +325,8 @@ class Exchange:
         assert self._try is not None, "counted"
         self._try.status = response.status
         if _is_stream(response):
+            if self._lease and self.credential and self.credential.id in self._door_of:
+                shared.doors.keep(self._lease.credential.endpoint, self.credential)
             return response
         raise await _fault_of(response)
 
@@ -318,12 +341,16 @@ class Exchange:
         """Put the request together as one attempt of a credential."""
         shared = self._shared
         self.credential = fresh
+        if self._try is not None:
+            self._try.endpoint = fresh.endpoint
         # One id for a call's attempts, another for another account: it must not tie them.
         invocation_id = self._invocation_ids.get(credential.id)
         if invocation_id is None:
             invocation_id = self._invocation_ids[credential.id] = shared.ids()
         arn = fresh.profile_arn if fresh.auth_method != "api_key" else None
-        body = self._plan.body(arn or None)
+        body = endpoint.shaped(
+            fresh, self._config, self._plan.body(arn or None), self._plan.conversation_id
+        )
         attempt = self._tries_of[credential.id]
         if attempt == 1:
             form = shared.form(fresh, self._config)
@@ -391,8 +418,10 @@ class Exchange:
         assert self._lease is not None
         credential = self.credential or self._lease.credential
         mark = (credential.id, type(error))
-        if mark in self._cured or self._tries_of[credential.id] >= _TRIES_A_CREDENTIAL:
+        if self._tries_of[credential.id] >= _TRIES_A_CREDENTIAL:
             return False
+        if mark in self._cured:
+            return self._has_another_door(credential, error)
         if isinstance(error, SignatureRefused):
             plan = self._plan.without_reasoning()
             if plan is None:
@@ -403,9 +432,22 @@ class Exchange:
         elif isinstance(error, WrongProfile) and credential.auth_method != "api_key":
             self._cure = lambda: self._find_profile(credential, error)
         else:
-            return False
+            return self._has_another_door(credential, error)
         self._cured.add(mark)
         return True
+
+    def _has_another_door(self, credential: Credential, error: UpstreamError) -> bool:
+        """Choose another generation where a refusal may mean that this is the wrong one; once."""
+        if credential.id in self._door_of or not isinstance(
+            error, (TokenRejected, WrongDoor, WrongProfile)
+        ):
+            return False
+        door = self._shared.doors.guess(
+            credential, self._config, without_arn=isinstance(error, WrongProfile)
+        )
+        if door:
+            self._door_of[credential.id] = door
+        return bool(door)
 
     async def _renew(self, rejected_token: str) -> None:
         assert self._lease is not None

@@ -1,24 +1,28 @@
-"""Kiro's endpoints as data: for each operation a URL, and the identity a credential shows there.
+"""Kiro's calls made of the tables: for each operation a URL, an identity, a body.
 
 Rules of this file: no I/O, no clock, no randomness; nothing about an endpoint is decided
-anywhere else. A new generation of the API is a new row of `GENERATIONS`, not a new branch.
+anywhere else, and nothing here knows a generation by name: what differs is in `generations`.
 
-Theory of operation. An `Operation` says where one call goes and what it looks like; a
-`Generation` is a set of them that an official client uses together. Hosts hold `{region}`;
-the operator's `upstream` templates replace them whole. The region of a call is the
-credential's API region (or auth region, for the two logins), except where the row pins it.
+Theory of operation. The operator's `upstream` templates replace the generations' hosts whole. The
+region of a call is the credential's API region (or auth region, for the logins), except where
+the row pins it.
 
-Source: captures of Kiro IDE's REST generation: paths, header names, the user-agent grammar.
+Source: `generations`; captures of the two login services for the rest.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode
 
+import orjson
+
+from kiroproxy._json import read, write
 from kiroproxy.accounts.credential import Credential
 from kiroproxy.config import Config
 from kiroproxy.errors import InternalError
+from kiroproxy.upstream.generations import GENERATIONS, Generation, Operation
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -30,66 +34,8 @@ class Target:
     method: str
     url: str
     headers: Headers
+    body: bytes = b""  # of a call whose whole content is known here
 
-
-@dataclass(frozen=True, slots=True)
-class Sdk:
-    """The client library an operation's user agent names."""
-
-    version: str
-    api: str  # the `api/…` label
-    mode: str  # the `m/…` feature flags
-    max_attempts: int  # what amz-sdk-request announces
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """How one operation of a generation is called."""
-
-    method: str
-    path: str
-    host: str  # "api" or "management": which template of the generation, and of the operator
-    sdk: Sdk
-    content_type: str = ""
-    target: str = ""  # x-amz-target, for RPC generations
-    agent: bool = False  # carries the agent mode and the telemetry opt-out
-    arn_header: bool = False  # the profile ARN travels in x-amzn-kiro-profile-arn
-    region: str = ""  # pinned; "" = the credential's
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """One way an official client speaks to Kiro."""
-
-    api_host: str
-    management_host: str
-    agent_mode: str
-    operations: Mapping[str, Operation]
-
-
-_JSON = "application/json"
-_STREAMING = Sdk("1.0.34", "codewhispererstreaming", "E", max_attempts=3)
-_RUNTIME = Sdk("1.0.0", "codewhispererruntime", "N,E", max_attempts=1)
-
-GENERATIONS: Mapping[str, Generation] = {
-    "ide": Generation(
-        api_host="https://q.{region}.amazonaws.com",
-        management_host="https://q.{region}.amazonaws.com",
-        agent_mode="vibe",
-        operations={
-            "generate": Operation(
-                "POST", "/generateAssistantResponse", "api", _STREAMING, _JSON, agent=True
-            ),
-            "mcp": Operation("POST", "/mcp", "api", _STREAMING, _JSON, arn_header=True),
-            "usage": Operation("GET", "/getUsageLimits", "management", _RUNTIME),
-            "models": Operation("GET", "/ListAvailableModels", "management", _RUNTIME),
-            # Profiles are registered in us-east-1 for everybody: the EU host answers `[]`.
-            "profiles": Operation(
-                "POST", "/ListAvailableProfiles", "management", _RUNTIME, _JSON, region="us-east-1"
-            ),
-        },
-    ),
-}
 
 SOCIAL_AUTH_HOST = "https://prod.{region}.auth.desktop.kiro.dev"
 OIDC_HOST = "https://oidc.{region}.amazonaws.com"
@@ -119,29 +65,65 @@ def usage_limits(
     credential: Credential, config: Config, *, invocation_id: str, with_email: bool = True
 ) -> Target:
     """Return the call for a credential's quota and subscription."""
-    query = {"origin": "AI_EDITOR", "resourceType": "AGENTIC_REQUEST"}
+    told = {"origin": "AI_EDITOR", "resourceType": "AGENTIC_REQUEST"}
     if with_email:
-        query["isEmailRequired"] = "true"
-    return _target(
-        "usage", credential, config, invocation_id, query=query | _arn_in_query(credential)
-    )
+        told["isEmailRequired"] = "true"
+    return _target("usage", credential, config, invocation_id, told=told)
 
 
 def list_models(
     credential: Credential, config: Config, *, invocation_id: str, next_token: str = ""
 ) -> Target:
     """Return the call for one page of the models a credential may use."""
-    query = {"origin": "AI_EDITOR", "maxResults": "50"}
+    told = {"origin": _generation(credential, config).origin, "maxResults": "50"}
     if next_token:
-        query["nextToken"] = next_token
-    return _target(
-        "models", credential, config, invocation_id, query=query | _arn_in_query(credential)
-    )
+        told["nextToken"] = next_token
+    return _target("models", credential, config, invocation_id, told=told)
 
 
 def list_profiles(credential: Credential, config: Config, *, invocation_id: str) -> Target:
     """Return the call for a credential's profiles; always asked in us-east-1."""
     return _target("profiles", credential, config, invocation_id)
+
+
+def needs_profile(credential: Credential, config: Config) -> bool:
+    """Say whether the door a credential goes through refuses it for want of a profile."""
+    is_key = credential.auth_method == "api_key"
+    return _generation(credential, config).needs_arn and not credential.profile_arn and not is_key
+
+
+def shaped(credential: Credential, config: Config, body: bytes, conversation_id: str) -> bytes:
+    """Return a conversation's body in the words of the credential's generation.
+
+    Shape: `body` is `ide`'s, with `conversationState` first. Cost: nothing for `ide`, one
+    concatenation for `kas`, a parse and an encoding for `cli`.
+    """
+    generation = _generation(credential, config)
+    if generation.states_agent:
+        prefix = b'{"conversationState":{'
+        if not body.startswith(prefix):
+            raise InternalError("a body does not begin with its conversation")
+        root = orjson.dumps(conversation_id)
+        start = b'{"agentMode":"vibe","conversationState":{"rootConversationId":'
+        return b"".join((start, root, b",", body[len(prefix) :]))
+    if generation.origin != "AI_EDITOR":
+        told = read(body)  # keeps the digits that orjson would round
+        state = told["conversationState"]
+        for entry in (*state.get("history", ()), state["currentMessage"]):
+            if message := entry.get("userInputMessage"):
+                message["origin"] = generation.origin
+        return write(told)
+    return body
+
+
+def mcp_body(
+    credential: Credential, config: Config, payload: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Return a JSON-RPC call to Kiro's tools in the words of the credential's generation."""
+    operation = _generation(credential, config).operations["mcp"]
+    if operation.arn == "body" and credential.profile_arn and credential.auth_method != "api_key":
+        return {**payload, "profileArn": credential.profile_arn}
+    return payload
 
 
 def social_refresh(credential: Credential, config: Config) -> Target:
@@ -179,26 +161,40 @@ def oidc_token(credential: Credential, config: Config, *, invocation_id: str) ->
     )
 
 
+def _generation(credential: Credential, config: Config) -> Generation:
+    # An endpoint name that is not in the table was reported when the credential was loaded.
+    return GENERATIONS.get(credential.endpoint or "") or GENERATIONS[config.default_endpoint]
+
+
 def _target(
     name: str,
     credential: Credential,
     config: Config,
     invocation_id: str,
     attempt: int = 1,
-    query: Mapping[str, str] | None = None,
+    told: Mapping[str, str] | None = None,
 ) -> Target:
-    # An endpoint name that is not in the table was reported when the credential was loaded.
-    generation = GENERATIONS.get(credential.endpoint or "") or GENERATIONS[config.default_endpoint]
+    generation = _generation(credential, config)
     operation = generation.operations[name]
     region = operation.region or credential.api_region
     url = _host(generation, operation, config).replace("{region}", region) + operation.path
-    if query:
-        url += "?" + urlencode(query)
+    body = b""
+    if told is not None:
+        told = {**told, **_arn(operation, credential)}
+        if operation.method == "GET":
+            url += "?" + urlencode(told)
+        else:
+            body = orjson.dumps({key: _member(value) for key, value in told.items()})
     headers = _headers(generation, operation, credential, config)
     headers.append((b"amz-sdk-invocation-id", _wire(invocation_id)))
     announced = f"attempt={attempt}; max={operation.sdk.max_attempts}"
     headers.append((b"amz-sdk-request", _wire(announced)))
-    return Target(operation.method, url, headers)
+    return Target(operation.method, url, headers, body)
+
+
+def _member(text: str) -> object:
+    """Return the JSON value that a query's text stands for."""
+    return int(text) if text.isdecimal() else {"true": True}.get(text, text)
 
 
 def _host(generation: Generation, operation: Operation, config: Config) -> str:
@@ -212,41 +208,56 @@ def _host(generation: Generation, operation: Operation, config: Config) -> str:
 def _headers(
     generation: Generation, operation: Operation, credential: Credential, config: Config
 ) -> Headers:
-    client = f"KiroIDE-{config.kiro_version}-{credential.machine_id}"
-    library = operation.sdk
-    sdk = f"aws-sdk-js/{library.version}"
-    agent = (
-        f"{sdk} ua/2.1 os/{config.system_version} lang/js md/nodejs#{config.node_version} "
-        f"api/{library.api}#{library.version} m/{library.mode} {client}"
-    )
+    identity = _identity(generation, credential, config)
     is_api_key = credential.auth_method == "api_key"
     token = credential.kiro_api_key if is_api_key else credential.access_token
     headers = [
-        (b"accept", b"*/*"),
         (b"authorization", _wire(f"Bearer {token}")),
-        (b"x-amz-user-agent", _wire(f"{sdk} {client}")),
-        (b"user-agent", _wire(agent)),
+        (b"x-amz-user-agent", _wire(operation.sdk.amz_agent.format_map(identity))),
+        (b"user-agent", _wire(operation.sdk.agent.format_map(identity))),
         (b"connection", b"keep-alive"),  # the reference says close, and pays a handshake a call
     ]
+    if generation.accept:
+        headers.insert(0, (b"accept", _wire(generation.accept)))
     if operation.content_type:
         headers.append((b"content-type", _wire(operation.content_type)))
     if operation.target:
         headers.append((b"x-amz-target", _wire(operation.target)))
-    if operation.agent:
-        headers.append((b"x-amzn-kiro-agent-mode", _wire(generation.agent_mode)))
-        headers.append((b"x-amzn-codewhisperer-optout", b"true"))
+    headers += [(_wire(name), _wire(value)) for name, value in operation.headers]
     if is_api_key:
         headers.append((b"tokentype", b"API_KEY"))
-    elif operation.arn_header and credential.profile_arn:
+    elif operation.arn == "header" and credential.profile_arn:
         headers.append((b"x-amzn-kiro-profile-arn", _wire(credential.profile_arn)))
     return headers
 
 
-def _arn_in_query(credential: Credential) -> dict[str, str]:
-    """Name the profile of social logins only: enterprise ones are refused for naming it."""
-    if credential.auth_method == "social" and credential.profile_arn:
-        return {"profileArn": credential.profile_arn}
-    return {}
+_DEFAULT_VERSION = Config().kiro_version
+_OS = {"darwin": "macos", "win32": "windows"}
+
+
+def _identity(generation: Generation, credential: Credential, config: Config) -> Mapping[str, str]:
+    """Return what the templates of an identity are filled with."""
+    system = config.system_version
+    # An operator who names a version means it for every generation.
+    named = config.kiro_version if config.kiro_version != _DEFAULT_VERSION else ""
+    version = named or generation.version or config.kiro_version
+    return {
+        "system": system,
+        "os": _OS.get(system.partition("#")[0], "linux"),
+        "node": config.node_version,
+        "client": generation.client.format(version=version, machine=credential.machine_id),
+    }
+
+
+def _arn(operation: Operation, credential: Credential) -> dict[str, str]:
+    """Return the profile where the operation takes one beside its other members."""
+    is_social, is_key = credential.auth_method == "social", credential.auth_method == "api_key"
+    wanted = operation.arn == "body" or (operation.arn == "social query" and is_social)
+    return (
+        {"profileArn": credential.profile_arn}
+        if wanted and credential.profile_arn and not (is_key)
+        else {}
+    )
 
 
 _UNSENDABLE = re.compile(r"[^\x20-\x7e]")

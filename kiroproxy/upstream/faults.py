@@ -34,6 +34,7 @@ from kiroproxy.errors import (
     Throttled,
     TokenRejected,
     UpstreamError,
+    WrongDoor,
     WrongProfile,
 )
 from kiroproxy.upstream.refusal import STATUSES, Told, read, short
@@ -268,6 +269,14 @@ _RULES: tuple[tuple[Callable[[Told], bool], Verdict], ...] = (
         # The management host's way of refusing a bearer.
         lambda told: told.status == 400 and told.name == "AccessDeniedException",
         _as(TokenRejected, "Kiro does not accept the account's token"),
+    ),
+    (
+        lambda told: (
+            told.name == "UnknownOperationException"
+            or told.reason == "FEATURE_NOT_SUPPORTED"
+            or told.says("subscription does not support this application")
+        ),
+        _as(WrongDoor, "Kiro does not serve this account here"),
     ),
     (lambda told: told.name == "ThrottlingException", _as(Throttled, _SLOW_DOWN)),
     (

@@ -31,14 +31,19 @@ class Profiles:
     def __init__(self, source: ProfileSource) -> None:
         self._source = source
         self._found: dict[int, str] = {}
+        self._applied: dict[int, tuple[Credential, Credential]] = {}
 
     def applied(self, credential: Credential) -> Credential:
         """Return the credential as it should be sent: with the ARN found for it, if any."""
         arn = self._found.get(credential.id, "")
         if not arn or arn == credential.profile_arn:
             return credential
-        region = arn.split(":")[3] or credential.api_region
-        return replace(credential, profile_arn=arn, api_region=region)
+        kept = self._applied.get(credential.id)
+        if kept is None or kept[0] is not credential or kept[1].profile_arn != arn:
+            region = arn.split(":")[3] or credential.api_region
+            sent = replace(credential, profile_arn=arn, api_region=region)
+            kept = self._applied[credential.id] = credential, sent
+        return kept[1]
 
     async def resolve(self, credential: Credential) -> bool:
         """Look for the ARN of a credential whose present one, or lack of one, was refused.

@@ -14,7 +14,7 @@ Source: GetUsageLimits; `accounts.balance` reads it.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from kiroproxy.accounts.balance import Balance, read
@@ -23,8 +23,6 @@ from kiroproxy.accounts.credential import Credential, digest
 from kiroproxy.accounts.pool import Pool
 from kiroproxy.errors import GatewayError
 from kiroproxy.upstream.control import ControlPlane
-from kiroproxy.upstream.dispatch import TokenSource
-from kiroproxy.upstream.profile import Profiles
 
 log = logging.getLogger(__name__)
 
@@ -33,19 +31,18 @@ _REFUSED_QUIET_MS = 60_000  # between two questions that 402s cause
 
 
 class Usage:
-    """Order: `aclose()` at the end."""
+    """Shape: `ready` returns a credential as a call sends it. Order: `aclose()` at the end."""
 
     def __init__(
         self,
         pool: Pool,
-        refresher: TokenSource,
+        ready: Callable[[Credential], Awaitable[Credential]],
         control: ControlPlane,
         file: BalanceFile,
-        profiles: Profiles,
         now_ms: Callable[[], int],
     ) -> None:
-        self._pool, self._refresher, self._control = pool, refresher, control
-        self._file, self._profiles, self._now_ms = file, profiles, now_ms
+        self._pool, self._ready, self._control = pool, ready, control
+        self._file, self._now_ms = file, now_ms
         self._flights: dict[int, asyncio.Task[Balance]] = {}
         self._asked_after_refusal: dict[int, int] = {}
 
@@ -107,8 +104,7 @@ class Usage:
             )
 
     async def _ask(self, credential: Credential, after_refusal: bool) -> Balance:
-        fresh = self._profiles.applied(await self._refresher.fresh(credential))
-        told = await self._control.usage_limits(fresh)
+        told = await self._control.usage_limits(await self._ready(credential))
         balance = replace(read(told, self._now_ms()), owner=_owner(credential))
         await asyncio.to_thread(self._file.put, credential.id, balance)
         self._settle(credential.id, balance, after_refusal)

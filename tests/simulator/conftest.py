@@ -26,6 +26,40 @@ def ide_headers(token: str) -> dict[str, str]:
     }
 
 
+_RUST = "aws-sdk-rust/1.3.15 ua/2.1 api/codewhispererstreaming/0.1.17975 os/linux lang/rust/1.92.0"
+_KAS = f"{IDENTITY}-KAS/0.66.7"
+_AGENTS = {
+    "AmazonCodeWhispererStreamingService": (
+        f"{_RUST} m/F app/AmazonQ-For-CLI",
+        f"{_RUST} md/appVersion-2.15.2 app/AmazonQ-For-CLI",
+    ),
+    "KiroRuntimeService": (
+        f"aws-sdk-js/1.0.0 {_KAS}",
+        "aws-sdk-js/1.0.0 ua/2.1 os/darwin#24.6.0 lang/js md/nodejs#22.22.0 "
+        f"api/kiroruntime#1.0.0 m/N {_KAS}",
+    ),
+}
+
+
+def rpc_headers(token: str, service: str) -> dict[str, str]:
+    """Return what the newer generations send, by the service they name."""
+    amz_agent, agent = _AGENTS[service]
+    headers = {
+        "authorization": f"Bearer {token}",
+        "content-type": "application/x-amz-json-1.0",
+        "x-amz-target": f"{service}.GenerateAssistantResponse",
+        "x-amzn-codewhisperer-optout": "true",
+        "x-kiro-attempt": "1;max=3",
+        "amz-sdk-invocation-id": str(uuid4()),
+        "amz-sdk-request": "attempt=1; max=3",
+        "x-amz-user-agent": amz_agent,
+        "user-agent": agent,
+    }
+    if service == "KiroRuntimeService":
+        headers["x-amzn-kiro-client-attribution"] = "kiro-ide"
+    return headers
+
+
 def body_for(prompt: str, **members: Any) -> dict[str, Any]:
     message = {"content": prompt, "modelId": "claude-sonnet-4.5", "origin": "AI_EDITOR", **members}
     return {
@@ -72,3 +106,8 @@ def make_body() -> Callable[..., dict[str, Any]]:
 @pytest.fixture
 def make_headers() -> Callable[[str], dict[str, str]]:
     return ide_headers
+
+
+@pytest.fixture
+def make_rpc_headers() -> Callable[[str, str], dict[str, str]]:
+    return rpc_headers

@@ -146,7 +146,13 @@ async def test_control_operations_are_also_reached_by_target(caller):
         }
         body = {"origin": "KIRO_CLI", "maxResults": 2}
         answer = await caller.client.post(f"{sim.url}/", json=body, headers=headers)
+        assert answer.json()["message"] == "Invalid profileArn."
+        body["profileArn"] = sim.tokens.accounts[0].profile_arn
+        answer = await caller.client.post(f"{sim.url}/", json=body, headers=headers)
         assert len(answer.json()["models"]) == 2
+        headers["x-amz-target"] = "KiroRuntimeService.ListAvailableModels"
+        answer = await caller.client.post(f"{sim.url}/", json=body, headers=headers)
+        assert answer.status_code == 404
         headers["x-amz-target"] = "AmazonS3.ListAvailableModels"
         answer = await caller.client.post(f"{sim.url}/", json=body, headers=headers)
         assert answer.status_code == 404

@@ -118,18 +118,41 @@ async def test_the_region_in_the_path_must_be_the_profiles(caller, make_body, ma
     ],
 )
 async def test_the_rpc_form_is_served_with_its_own_opening_and_namespace(
-    caller, make_body, make_headers, target, namespace
+    caller, make_body, make_rpc_headers, target, namespace
 ):
     async with Simulator(answer("x")) as sim:
-        headers = {
-            **make_headers(sim.tokens.accounts[0].access_token),
-            "content-type": "application/x-amz-json-1.0",
-            "x-amz-target": f"{target}.GenerateAssistantResponse",
-        }
-        good = await caller.client.post(f"{sim.url}/", json=make_body("hi"), headers=headers)
-        bad = await caller.client.post(f"{sim.url}/", json=make_body(""), headers=headers)
+        account = sim.tokens.accounts[0]
+        headers = make_rpc_headers(account.access_token, target)
+
+        def body(prompt):
+            told = make_body(prompt, origin="KIRO_CLI") | {"profileArn": account.profile_arn}
+            told["conversationState"]["rootConversationId"] = "c1"
+            return told | {"agentMode": "vibe"} if "Runtime" in target else without_root(told)
+
+        good = await caller.client.post(f"{sim.url}/", json=body("hi"), headers=headers)
+        bad = await caller.client.post(f"{sim.url}/", json=body(""), headers=headers)
     assert frames.decode(good.content)[0].headers[":event-type"] == "initial-response"
     assert bad.json()["__type"].startswith(namespace)
+
+
+def without_root(told):
+    del told["conversationState"]["rootConversationId"]
+    return told
+
+
+@pytest.mark.parametrize("missing", ["agentMode", "rootConversationId", "profileArn"])
+async def test_the_newest_form_is_refused_without_what_it_states_in_its_body(
+    caller, make_body, make_rpc_headers, missing
+):
+    async with Simulator(answer("x")) as sim:
+        account = sim.tokens.accounts[0]
+        told = make_body("hi") | {"profileArn": account.profile_arn, "agentMode": "vibe"}
+        told["conversationState"]["rootConversationId"] = "c1"
+        told.pop(missing, None)
+        told["conversationState"].pop(missing, None)
+        headers = make_rpc_headers(account.access_token, "KiroRuntimeService")
+        answered = await caller.client.post(f"{sim.url}/", json=told, headers=headers)
+    assert answered.status_code == 400
 
 
 async def test_an_expired_token_is_refused_and_an_accepted_one_is_not(caller):

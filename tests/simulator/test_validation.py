@@ -349,6 +349,7 @@ class Someone:
     profile_arn: str = ""
     is_api_key: bool = False
     used: float = 0.0
+    doors: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     is_spent: bool = False
 

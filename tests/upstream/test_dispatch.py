@@ -34,6 +34,7 @@ from kiroproxy.errors import (
     Throttled,
     TokenRejected,
     UpstreamTimeout,
+    WrongDoor,
     WrongProfile,
 )
 from kiroproxy.upstream.connection import ConnectionPool
@@ -71,7 +72,9 @@ class FakePlan:
     conversation_id: str = ""
 
     def body(self, profile_arn):
-        return json.dumps({"arn": profile_arn, "reasoning": self.has_reasoning}).encode()
+        said = {"conversationState": {"currentMessage": {}}}
+        told = {"arn": profile_arn, "reasoning": self.has_reasoning}
+        return json.dumps(said | told, separators=(",", ":")).encode()
 
     def without_reasoning(self):
         return replace(self, has_reasoning=False) if self.has_reasoning else None
@@ -480,7 +483,7 @@ async def test_token_rejected_again_after_renewal_moves_on_and_counts(kiro):
     no = [refusal(403, BEARER)]
     k = await kiro({"t1": no, "t1+": no, "t2": [OK]}, 2)
     assert await k.ask() == b"hello"
-    assert k.asked == ["t1", "t1+", "t2"]
+    assert k.asked == ["t1", "t1+", "t1+", "t2"]  # the third through another door
     assert k.view(1).failures == 1
 
 
@@ -490,7 +493,7 @@ async def test_api_key_is_not_renewed(kiro):
         fields={"auth_method": "api_key", "kiro_api_key": "ksk_1"},
     )
     await k.fails(TokenRejected)
-    assert (len(k.asked), k.refresher.calls) == (1, [])
+    assert (len(k.asked), k.refresher.calls) == (2, [])  # the second through another door
     assert b"tokentype: API_KEY" in k.peer.requests[0][0]
 
 
@@ -641,3 +644,46 @@ async def test_a_model_nobody_has_is_refused_and_nobody_is_asked_twice(kiro):
     await k.fails(ModelRefused)
     await k.fails(NotFound)
     assert sorted(k.asked) == ["t1", "t2", "t3"]
+
+
+# -- the generations of the API --------------------------------------------------------------
+
+NOT_HERE = refusal(403, "Your subscription does not support this application")
+
+
+def paths(k) -> list[str]:
+    return [head.split(b" ", 2)[1].decode() for head, _ in k.peer.requests]
+
+
+async def test_a_door_that_lets_an_account_in_is_kept_for_it(kiro):
+    k = await kiro({"t1": [NOT_HERE, OK]}, fields={"profile_arn": ARN})
+    for _ in range(3):
+        assert await k.ask() == b"hello"
+    assert paths(k) == ["/generateAssistantResponse", "/", "/", "/"]
+    assert b"KiroRuntimeService.GenerateAssistantResponse" in k.peer.requests[1][0]
+    assert (k.view().failures, k.waits) == (0, [])
+
+
+async def test_a_request_tries_one_other_door_and_the_next_request_another_one(kiro):
+    k = await kiro({"t1": [NOT_HERE]}, fields={"profile_arn": ARN})
+    for _ in range(2):
+        await k.fails(WrongDoor)
+    targets = [re.search(rb"x-amz-target: (\w+)", head) for head, _ in k.peer.requests]
+    names = [found[1].decode() if found else "ide" for found in targets]
+    assert names == ["ide", "KiroRuntimeService", "ide", "AmazonCodeWhispererStreamingService"]
+    assert k.view().failures == 2
+
+
+async def test_a_door_that_wants_a_profile_has_it_looked_up_before_it_is_asked(kiro):
+    k = await kiro([OK], fields={"endpoint": "kas", "auth_method": "idc"})
+    k.control.profiles = [{"arn": ARN}]
+    assert await k.ask() == b"hello"
+    assert (len(k.asked), k.control.calls) == (1, 1)
+    assert ARN.encode() in k.peer.requests[0][1]
+
+
+async def test_an_account_without_any_profile_goes_through_the_door_that_wants_none(kiro):
+    wanted = refusal(400, "profileArn is required for this request.")
+    k = await kiro({"t1": [wanted, OK]}, fields={"endpoint": "kas"})
+    assert await k.ask() == b"hello"
+    assert paths(k) == ["/", "/generateAssistantResponse"]

@@ -22,6 +22,7 @@ from kiroproxy.errors import (
     Suspended,
     Throttled,
     TokenRejected,
+    WrongDoor,
     WrongProfile,
 )
 from kiroproxy.upstream.faults import classify, classify_failure, with_numbers
@@ -64,8 +65,8 @@ RECORDED = [
     (402, "You have reached the limit.", None, QuotaExhausted),
     (402, "x", "CONVERSATION_LIMIT_EXCEEDED", Refused),
     (403, "User is not authorized to make this call.", None, WrongProfile),
-    (403, "Your subscription does not support this application", None, AccessDenied),
-    (403, "x", "FEATURE_NOT_SUPPORTED", AccessDenied),
+    (403, "Your subscription does not support this application", None, WrongDoor),
+    (403, "x", "FEATURE_NOT_SUPPORTED", WrongDoor),
     (403, "x", "TEMPORARILY_SUSPENDED", Suspended),
     (403, "Your User ID (d-1.2) temporarily is suspended. We detected unusual activity", None, Suspended),  # noqa: E501
     (423, "We locked your account as a precaution", None, Suspended),

@@ -16,7 +16,6 @@ from kiroproxy.simulator.server import Simulator
 from kiroproxy.simulator.tokens import TokenState
 from kiroproxy.upstream.control import ControlPlane
 from kiroproxy.upstream.keeper import Keeper
-from kiroproxy.upstream.profile import Profiles
 from kiroproxy.upstream.refresh import Refresher
 from kiroproxy.upstream.usage import Usage
 
@@ -38,8 +37,7 @@ class Worker:
             jitter=lambda: 1.0,
         )  # fmt: skip
         self.usage = Usage(
-            self.pool, self.refresher, self.control, BalanceFile(world.path),
-            Profiles(self.control), world.now,
+            self.pool, self.refresher.fresh, self.control, BalanceFile(world.path), world.now
         )  # fmt: skip
         self.pauses: list[float] = []
         self.keeper = Keeper(
