@@ -146,12 +146,13 @@ cdef int64_t _number(bytes digits) noexcept:
 def read_request(bytes data):
     """Read one whole POST with a body of known length.
 
-    Shape: (target, fields by lower-case name, body); None = not of the ordinary form, not whole,
-    or something follows it.
+    Shape: (target, fields by lower-case name, body); a number = the head is whole and so many
+    bytes of the body are not there; None = not of the ordinary form, or something follows it.
     Cost: one pass over the head, one copy of the body.
     """
     cdef const uint8_t *start = <const uint8_t *>PyBytes_AS_STRING(data)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(data), line, length
+    cdef int64_t missing
     cdef dict fields
     if size < 6 or memcmp(start, b"POST /", 6) != 0:
         return None
@@ -165,6 +166,7 @@ def read_request(bytes data):
     length += line + 11
     if length == line + 11 or TRANSFER_ENCODING in fields or CONTENT_LENGTH not in fields:
         return None
-    if _number(fields[CONTENT_LENGTH]) != size - length:
-        return None
+    missing = _number(fields[CONTENT_LENGTH]) - (size - length)
+    if missing:
+        return missing if missing > 0 else None
     return data[5:line], fields, data[length:]

@@ -20,6 +20,23 @@ class Outlet:
 
 class Pump(Consumer):
     def __new__(
-        cls, translator: Translator, outlet: Outlet, on_content: Callable[[], object] | None
+        cls,
+        translator: Translator,
+        outlet: Outlet,
+        on_content: Callable[[], object] | None,
+        *rest: object,
     ) -> Self: ...
     def close(self) -> None: ...
+
+class Carrier(Pump):
+    def __new__(
+        cls,
+        translator: Translator,
+        outlet: Outlet,
+        on_content: Callable[[], object] | None,
+        on_end: Callable[[], bytes | None],
+        on_done: Callable[[], object],
+    ) -> Self: ...
+    @property
+    def has_begun(self) -> bool: ...
+    def lead(self, head: bytes, opening: bytes) -> None: ...

@@ -1,8 +1,9 @@
 """From Kiro's socket to the client's in one call: frames → events → SSE → one write a read.
 
 Rules of this file: no task is woken and no Python object is made for an event; the one object
-a read costs is what is written. Writes happen only between a response's start and its end,
-which the server sends itself, so its own account of the response stays true.
+a read costs is what is written. A pump writes only between a response's start and its end,
+which the server sends itself, so its own account of the response stays true; a `Carrier` writes
+these two as well, and its owner keeps the server's account.
 
 Theory of operation. `Pump` sits on Kiro's connection and drives the translator; `Outlet` stands
 for the client's transport and frames what goes out as one HTTP chunk. A client whose buffer is
@@ -18,7 +19,7 @@ from libc.stdio cimport snprintf
 from libc.string cimport memcpy
 
 from kiroproxy._sse cimport Translator
-from kiroproxy._wire cimport Consumer
+from kiroproxy._wire cimport DONE, Consumer
 
 cdef enum:
     CHUNK_HEAD_MAX = 24  # sixteen digits, CR LF, and snprintf's NUL
@@ -92,7 +93,9 @@ cdef class Pump(Consumer):
     cdef Outlet _outlet
     cdef object _on_content      # called once, at the first content; None when it has been
 
-    def __cinit__(self, Translator translator not None, Outlet outlet not None, on_content):
+    def __cinit__(
+        self, Translator translator not None, Outlet outlet not None, on_content, *rest
+    ):
         self._translator, self._outlet, self._on_content = translator, outlet, on_content
         outlet._pump = self
 
@@ -111,17 +114,82 @@ cdef class Pump(Consumer):
             chunk = _framed(size)
             self._translator.move_to(_inside(chunk, size))
             self._outlet.put(chunk, now)
+        self._note_content()
+        self.is_done = self._translator.failure is not None or self._translator.is_finished()
+        self.is_full = self._outlet.paused
+        return 0
+
+    cdef int _note_content(self) except -1:
         if self._on_content is not None and self._translator.is_content():
             on_content, self._on_content = self._on_content, None
             on_content()
-        self.is_done = self._translator.failure is not None or self._translator.is_finished()
-        self.is_full = self._outlet.paused
         return 0
 
     cdef int go_on(self) except -1:
         self.is_full = False
         if self.source is not None:
             self.source.settle()
+        return 0
+
+
+cdef class Carrier(Pump):
+    """A pump that carries a whole response: what goes before the first events, and the end.
+
+    Shape: `on_end` returns the last events, all that wait included, or None when the answer was
+    not complete; after those are written `on_done` is called. A short answer is one write.
+    Order: attach it, then lead(); it writes at the end of the read that is being taken apart.
+    """
+
+    cdef bytes _lead             # status line and headers; None once written
+    cdef bytes _opening          # the events before Kiro's first
+    cdef object _on_end, _on_done
+
+    def __cinit__(self, translator, outlet, on_content, on_end, on_done):
+        self._on_end, self._on_done = on_end, on_done
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the response's head was written."""
+        return self._opening is not None and self._lead is None
+
+    def lead(self, bytes head not None, bytes opening not None) -> None:
+        """Begin the response with the first write."""
+        self._lead, self._opening = head, opening
+
+    cdef int flush(self, double now) except -1:
+        cdef Py_ssize_t size = self._translator.waiting(), before
+        cdef bytes last, chunk
+        if self._opening is None:  # being attached: it leads when it knows how
+            return 0
+        if self.source is not None and self.source.phase == DONE and self._is_whole():
+            last = self._on_end()
+            if last is not None:
+                self._note_content()
+                self._put_last(last, now)
+                self._on_done()
+                return 0
+            size = self._translator.waiting()
+        if self._lead is not None:
+            if self._translator.failure is not None:
+                self.is_done = True  # nothing was shown: what waits may be tried anew
+                return 0
+            before = len(self._opening)
+            chunk = _framed(before + size)
+            memcpy(_inside(chunk, before + size), PyBytes_AS_STRING(self._opening), before)
+            self._translator.move_to(_inside(chunk, before + size) + before)
+            chunk, self._lead = self._lead + chunk, None
+            self._outlet.put(chunk, now)
+        return Pump.flush(self, now)
+
+    cdef bint _is_whole(self) noexcept:
+        return self._translator.failure is None and not self._translator.is_finished()
+
+    cdef int _put_last(self, bytes last, double now) except -1:
+        cdef bytes lead = b""
+        if self._lead is not None:
+            last = self._opening + last
+            lead, self._lead = self._lead, None
+        self._outlet.put(b"%b%x\r\n%b\r\n0\r\n\r\n" % (lead, len(last), last), now)
         return 0
 
 

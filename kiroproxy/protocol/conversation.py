@@ -10,7 +10,7 @@ session, one for the tool rounds of one user prompt; Claude Code's `metadata.use
 import re
 import uuid
 from collections.abc import Callable
-from hashlib import sha256
+from hashlib import sha1, sha256
 from typing import Any
 
 import orjson
@@ -18,6 +18,7 @@ import orjson
 from kiroproxy._json import write
 
 _SPACE = uuid.UUID("6b1f0a52-3b67-5c0e-9c55-3f8d8a4c2d10")  # ours, fixed for ever
+_SPACE_BYTES = _SPACE.bytes
 _SESSION = re.compile(r"_session_(.+)$", re.DOTALL)
 
 
@@ -33,13 +34,13 @@ def conversation_id(body: dict[str, Any], session_id: str, ids: Callable[[], str
     seed = sha256()
     for part in (user_id, body.get("system"), opening["content"]):
         seed.update(write(part))  # it may hold images: other threads run meanwhile
-    return str(uuid.uuid5(_SPACE, seed.hexdigest()))
+    return _named(seed.hexdigest())
 
 
 def continuation_id(conversation: str, messages: list[dict[str, Any]]) -> str:
     """Name the user turn: constant while only tool results are added to it."""
     prompts = sum(message["role"] == "user" and not _has_results(message) for message in messages)
-    return str(uuid.uuid5(_SPACE, f"{conversation}/{prompts}"))
+    return _named(f"{conversation}/{prompts}")
 
 
 def _has_results(message: dict[str, Any]) -> bool:
@@ -70,4 +71,11 @@ def _as_uuid(session: str) -> str:
     try:
         return str(uuid.UUID(session))
     except ValueError:
-        return str(uuid.uuid5(_SPACE, session))
+        return _named(session)
+
+
+def _named(name: str) -> str:
+    """Return what `uuid.uuid5(_SPACE, name)` writes; it is made for every request."""
+    digits = sha1(_SPACE_BYTES + name.encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"

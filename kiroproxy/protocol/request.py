@@ -205,7 +205,8 @@ def well_formed(value: Any) -> Any:
 # -- converting ------------------------------------------------------------------------------
 
 
-def _uncorrected(_model: str, tokens: int) -> int:
+def uncorrected(_model: str, tokens: int) -> int:
+    """Return an estimate as it is."""
     return tokens
 
 
@@ -215,7 +216,7 @@ def convert(
     catalogue: Catalogue,
     ids: Callable[[], str],
     session_id: str = "",
-    correct: Callable[[str, int], int] = _uncorrected,
+    correct: Callable[[str, int], int] = uncorrected,
     cut_calls: CutCalls = nothing_cut,
 ) -> Plan:
     """Translate a request.

@@ -83,6 +83,11 @@ def count_request(body: dict[str, Any]) -> int:
     return counted.fixed + round(weigh_all(counted.texts, dense=version >= _DENSE_SINCE))
 
 
+def count_plain(texts: list[str | bytes], model: str) -> int:
+    """Estimate what count_request does, for a request of one message that holds texts alone."""
+    return _REQUEST_TOKENS + round(weigh_all(texts, dense=_version(model) >= _DENSE_SINCE))
+
+
 def estimate_output(ascii_chars: int, other_chars: int, model: str = "") -> int:
     """Estimate the tokens of an answer of which only the lengths were kept.
 

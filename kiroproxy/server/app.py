@@ -24,6 +24,7 @@ from kiroproxy.errors import (
     NotFound,
 )
 from kiroproxy.logs import REQUEST_ID
+from kiroproxy.server.express import Express, Lane, Link, is_messages
 from kiroproxy.server.gateway import Gateway
 from kiroproxy.server.info import Info
 from kiroproxy.server.ledger import Ledger
@@ -92,6 +93,8 @@ class KeyCheck:
         return self._enabled and (first or second)
 
     def _matches(self, presented: str) -> bool:
+        if not presented:
+            return False
         digest = hashlib.sha256(presented.encode()).digest()
         return hmac.compare_digest(digest, self._digest)
 
@@ -106,6 +109,7 @@ class App:
         self._gateway, self._ledger, self._mount = gateway, ledger, mount
         self._info = Info(gateway)
         self._messages = Messages(gateway)
+        self._lane = Lane(gateway, self._messages, self._finish)
         self._running: set[asyncio.Task[None]] = set()
         self._routes = self._table()
         gateway.settings.on_change(self._change_key)
@@ -133,7 +137,7 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "http":
-            await self._serve(Request(scope, receive), send)
+            await self._serve(Request.of(scope, receive), send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         else:
@@ -147,12 +151,14 @@ class App:
         assert task is not None, "an ASGI application runs in a task"
         self._running.add(task)
         answer = _Answer(send)
+        if request.work is not None and request.work.started:
+            answer.status = 200  # sent before there was a task
         logged, metered = True, False
         try:
             route = self._route(request)
             logged, metered = route.logged, route.metered
-            if route.guarded and not self._keys.admits(request):
-                self._ledger.admit(request, metered)
+            if route.guarded and request.work is None:
+                self._admit(request, metered)
             await route.handler(request, answer.send)
         except GatewayError as error:
             request.record.note(error)
@@ -175,6 +181,34 @@ class App:
             if logged or request.record.error:
                 _log_line(request, answer.status)
             REQUEST_ID.reset(token)
+
+    def express(
+        self, link: Link, data: bytes, target: bytes, headers: dict[bytes, bytes], raw: bytes
+    ) -> Express | None:
+        """Take a request that came whole and needs no task; None: serve it as any other.
+
+        Shape: `data` is all of it, the rest what was read of that.
+        Order: go() on what is returned, once the connection knows it.
+        """
+        if not is_messages(target, normal_path):
+            return None
+        request = Request.whole(target, headers, link.outlet, link.client)
+        return self._lane.begin(link, data, request, raw, lambda: self._admit(request, True))
+
+    @property
+    def is_expressing(self) -> bool:
+        """Whether a request is under way that no task serves."""
+        return self._lane.is_busy
+
+    def _admit(self, request: Request, metered: bool) -> None:
+        """Check the key. Raises: Unauthorized, KeyThrottled, KeyExhausted."""
+        if not self._keys.admits(request):
+            self._ledger.admit(request, metered)
+
+    def _finish(self, request: Request, status: int) -> None:
+        """Count a request out that no task served to its end."""
+        self._ledger.finish(request, status)
+        _log_line(request, status)
 
     def _route(self, request: Request) -> Route:
         """Find the handler. Raises: NotFound, MethodNotAllowed."""
@@ -286,6 +320,10 @@ async def _refuse(request: Request, answer: _Answer, error: GatewayError) -> Non
 
 def _log_line(request: Request, status: int) -> None:
     record = request.record
+    failed = status >= 500 or record.error.startswith("internal")
+    level = logging.WARNING if failed else logging.INFO
+    if not _log.isEnabledFor(level):
+        return
     fields: dict[str, object] = {
         "method": request.method,
         "path": request.path[:200],
@@ -295,5 +333,5 @@ def _log_line(request: Request, status: int) -> None:
     if record.credential_id is not None:  # 0 is a credential: the environment's
         fields["credential_id"] = record.credential_id
     fields |= {name: value for name in _TOLD if (value := getattr(record, name))}
-    failed = status >= 500 or record.error.startswith("internal")
-    _log.log(logging.WARNING if failed else logging.INFO, "request", extra={"fields": fields})
+    # An express request has no task whose context could tell its id.
+    _log.log(level, "request", extra={"fields": fields, "request_id": request.id})

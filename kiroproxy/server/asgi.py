@@ -12,6 +12,9 @@ can overtake the refusal.
 
 It also offers the application, as an extension of the scope, an `Outlet`: the way to write the
 middle of a streamed body straight into the transport, and to hear at once that the client left.
+And an application that has an `express` way is offered each ordinary request that came in one or
+two reads and stands alone, before the parser sees it. What it takes, the parser never sees,
+unless the request is handed over: then the parser gets the same bytes, and a task goes on.
 
 Source: uvicorn.protocols.http.httptools_impl (0.34 to 0.54), whose attributes `cycle`,
 `transport`, `flow`, `pipeline`, `scope`, `data_received` and `send_400_response` are relied on.
@@ -21,6 +24,7 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -29,12 +33,21 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from kiroproxy._head import read_request
 from kiroproxy._pump import Outlet
 from kiroproxy.errors import GatewayError, RequestError, RequestTimeout
+from kiroproxy.server.express import Express
 from kiroproxy.server.reply import error_body
-from kiroproxy.server.request import OUTLET
+from kiroproxy.server.request import BEGUN, OUTLET, Request
+from kiroproxy.server.sink import STREAM_HEADERS
 
 _log = logging.getLogger(__name__)
+
+Offer = Callable[["Protocol", bytes, bytes, dict[bytes, bytes], bytes], Express | None]
+
+# Many clients write head and body by two calls, so that the body arrives a moment later.
+HELD_S = 0.02
+HELD_MAX_BYTES = 64 * 1024
 
 
 class HeadTooLarge(RequestError):
@@ -86,11 +99,20 @@ class Protocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._limits: Limits = getattr(config, "limits", None) or Limits()
         # Per-connection state
-        self._outlet: Outlet
+        self.outlet: Outlet
         self._deadline: asyncio.TimerHandle | None = None
         self._awaited = Awaited.HEAD
         self._deaf = False  # refused: whatever else arrives is dropped
+        self._offer: Offer | None = getattr(self.app, "express", None)
+        self._express: Express | None = None  # the request that is served without a task
+        self._kept: list[bytes] = []  # what arrived behind it
+        self._held = b""  # an ordinary head whose body is to follow
+        self._held_timer: asyncio.TimerHandle | None = None
+        self._rest_timer: asyncio.TimerHandle | None = None
+        self._idle_since = 0.0
         # Per-request state
+        self._in_message = False  # the parser has seen a request's beginning and not its end
+        self._begun: Request | None = None  # to be gone on with
         self._in_head = True
         self._arrived_bytes = 0  # of the head, counted in reads
         self._headers_bytes = 0  # of the head, counted in parsed headers
@@ -100,7 +122,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._outlet = Outlet(transport.write)
+        self.outlet = Outlet(transport.write)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             # Events are small and each one matters now.
@@ -109,20 +131,41 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
+            self._rest_timer = None
+        self._let_held_go()
+        self._express, self._kept = None, []
         super().connection_lost(exc)
-        self._outlet.close()
+        self.outlet.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._outlet.pause()
+        self.outlet.pause()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._outlet.resume()
+        self.outlet.resume()
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
+        if self._express is not None:
+            self._kept.append(data)
+            self.flow.pause_reading()
+        elif self._held:
+            self._take_held(data)
+        elif not (self._is_between() and self._take_express(data)):
+            self._feed(data)
+
+    def shutdown(self) -> None:
+        """Begin to drain: what is served without a task needs one, to be told."""
+        self._let_held_go()
+        if self._express is not None:
+            self._express.hand_over()
+        super().shutdown()
+
+    def _feed(self, data: bytes) -> None:
         if self._in_head:
             self._arrived_bytes += len(data)
         super().data_received(data)
@@ -142,8 +185,11 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        extensions: dict[str, Any] = {OUTLET: self._outlet}
+        extensions: dict[str, Any] = {OUTLET: self.outlet}
+        if self._begun is not None:
+            extensions[BEGUN], self._begun = self._begun, None
         self.scope["extensions"] = extensions
+        self._in_message = True
         self._in_head = True
         self._headers_bytes = 0
 
@@ -169,7 +215,7 @@ class Protocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._in_head = True
+        self._in_head, self._in_message = True, False
         super().on_message_complete()
         if not self.pipeline:
             # A long body pauses the reading; whoever does not read on would miss the end.
@@ -180,6 +226,108 @@ class Protocol(HttpToolsProtocol):
         # has stopped at this message, so the connection cannot carry another.
         if self.cycle is not None and not self.cycle.response_started:
             self.cycle.keep_alive = False
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._idle_since = self.loop.time()
+
+    # -- requests without a task -----------------------------------------------------------
+
+    def _is_between(self) -> bool:
+        """Whether the next byte is a request's first, and no other request is running."""
+        cycle = self.cycle
+        if self._in_message or self.pipeline:
+            return False
+        return cycle is None or cycle.response_complete
+
+    def _take_express(self, data: bytes, *, may_hold: bool = True) -> bool:
+        found = read_request(data) if self._offer is not None else None
+        if isinstance(found, int):
+            return may_hold and self._hold(data, found)
+        if found is None or self._offer is None:
+            return False
+        express = self._offer(self, data, *found)
+        if express is None:
+            return False
+        self._unset_keepalive_if_required()
+        self._awaited = Awaited.NOTHING
+        self._disarm()
+        self._express = express
+        express.go()
+        return True
+
+    def _hold(self, data: bytes, missing_bytes: int) -> bool:
+        """Wait a moment for the rest of a small body; once, not for every piece of it."""
+        if missing_bytes > HELD_MAX_BYTES:
+            return False
+        self._unset_keepalive_if_required()
+        self._held = data
+        self._held_timer = self.loop.call_later(HELD_S, self._let_held_go)
+        return True
+
+    def _take_held(self, data: bytes) -> None:
+        whole = self._release_held() + data
+        if not self._take_express(whole, may_hold=False):
+            self._feed(whole)
+
+    def _release_held(self) -> bytes:
+        held, self._held = self._held, b""
+        if self._held_timer is not None:
+            self._held_timer.cancel()
+            self._held_timer = None
+        return held
+
+    def _let_held_go(self) -> None:
+        """Give the parser what waits: the rest is late, or the connection ends."""
+        held = self._release_held()
+        if held:
+            self._feed(held)
+
+    def response_head(self, request_id: str) -> bytes:
+        """Return status line and headers of a streamed answer, as the server would write them."""
+        return _stream_head(self.server_state.default_headers) % request_id.encode("ascii")
+
+    def over(self) -> None:
+        """Note that the response is complete: the connection may carry the next."""
+        self._express = None
+        self.server_state.total_requests += 1
+        self._idle_since = self.loop.time()
+        if self._rest_timer is None and not self.transport.is_closing():
+            self._rest_timer = self.loop.call_later(self.timeout_keep_alive, self._look_for_rest)
+        if self._kept:
+            self.flow.resume_reading()
+            self._feed_kept()
+
+    def hand_over(self, express: Express) -> None:
+        """Have a request that began without a task served by one."""
+        self._express, self._begun = None, express.work.request
+        self._feed(express.data)
+        if self._begun is not None or self.cycle is None:  # our reader took what the parser refuses
+            self._begun = None
+            express.work.close()
+            self.transport.abort()
+            return
+        self.cycle.body = bytearray()  # read already
+        if express.work.started:
+            self.cycle.response_started = self.cycle.chunked_encoding = True
+        express.data = b""
+        self._feed_kept()
+
+    def _feed_kept(self) -> None:
+        kept, self._kept = self._kept, []
+        if kept:
+            self.data_received(b"".join(kept))
+
+    def _look_for_rest(self) -> None:
+        """Close a connection that has rested for long; one timer looks after many requests."""
+        self._rest_timer = None
+        if self._express is not None or not self._is_between():
+            return  # its end sets a timer again
+        left_s = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left_s <= 0:
+            self.timeout_keep_alive_handler()
+        else:
+            self._rest_timer = self.loop.call_later(left_s, self._look_for_rest)
 
     # -- refusals --------------------------------------------------------------------------
 
@@ -264,6 +412,27 @@ class Protocol(HttpToolsProtocol):
             self.transport.abort()
         else:
             self._refuse(RequestTimeout("The request body did not arrive in time"))
+
+
+_stream_heads: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
+
+
+def _stream_head(default_headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Return a streamed answer's head with a gap for the request's id.
+
+    Cost: made once a second, for the server makes its default headers, which hold the date, anew.
+    """
+    global _stream_heads
+    if _stream_heads[0] is not default_headers:
+        headers = [
+            *default_headers,
+            *STREAM_HEADERS,
+            (b"request-id", b"%b"),
+            (b"transfer-encoding", b"chunked"),
+        ]
+        lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        _stream_heads = default_headers, STATUS_LINE[200] + lines + b"\r\n"
+    return _stream_heads[1]
 
 
 def _refusal_bytes(

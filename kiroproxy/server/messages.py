@@ -7,6 +7,7 @@ Theory of operation: a streamed answer runs into a `Sink`, a whole one into a `F
 `Relay` does not know which. `Watch` cancels the task when the client leaves; leaving the
 relay's exchange returns the lease and aborts Kiro's connection in whatever phase it was. Both
 watch and sink begin when the body is there: fetching an attachment may take as long as Kiro.
+A request that `express` began comes here with its `Work` as far as it got.
 
 Source: ARCHITECTURE.md, the way of a request; BEHAVIOUR.md, streams.
 """
@@ -16,11 +17,13 @@ import functools
 import logging
 import os
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from kiroproxy.config import Config
 from kiroproxy.errors import GatewayError, InternalError, NotFound
+from kiroproxy.protocol import simple
 from kiroproxy.protocol.request import Plan, convert
 from kiroproxy.protocol.searching import continued
 from kiroproxy.protocol.stream import PING, Answer, farewell, opening
@@ -32,6 +35,7 @@ from kiroproxy.server.reply import send_json
 from kiroproxy.server.request import ClientGone, Request, Send
 from kiroproxy.server.search import CheckedSearchingRelay, SearchingRelay, SearchRelay
 from kiroproxy.server.sink import Sink, Watch
+from kiroproxy.upstream.dispatch import Exchange
 
 _log = logging.getLogger(__name__)
 
@@ -60,19 +64,40 @@ class Messages:
     async def create(self, request: Request, send: Send) -> None:
         """Answer one request, under the settings of its beginning."""
         config = self._gateway.config
-        raw = await request.body(config.max_body_bytes, config.receive_timeout_s)
+        raw: bytes | bytearray = b""
+        if request.work is None:
+            raw = await request.body(config.max_body_bytes, config.receive_timeout_s)
         if _log.isEnabledFor(logging.DEBUG):
             shown = raw[:LOGGED_BODY_BYTES].decode("utf-8", "replace")
             _log.debug("request body", extra={"fields": {"bytes": len(raw), "body": shown}})
         async with Watch(request) as watch:
-            work = Work(request, config, await read(raw), len(raw), watch)
+            work = request.work or Work(request, config, await read(raw), len(raw))
+            work.watch = watch
             del raw  # it may be 32 MB, and nobody reads it again
-            if request.record.stream:
-                await self._stream(work, send)
-            else:
-                await self._whole(work, send)
+            try:
+                if request.record.stream:
+                    await self._stream(work, send)
+                else:
+                    await self._whole(work, send)
+            finally:
+                work.close()
+
+    def plan_now(self, work: "Work") -> Plan:
+        """Plan a request whose body is small and holds no attachments. Raises: GatewayError."""
+        session_id = work.request.text(b"x-claude-code-session-id")
+        plan = simple.plan(
+            work.body,
+            self._gateway.catalogue,
+            _new_id,
+            session_id,
+            self._gateway.corrections.correct,
+            self._gateway.cuts.of,
+        )
+        return self._accepted(work, plan or self._converter(work)(work.body))
 
     async def _plan(self, work: "Work") -> Plan:
+        if work.plan is not None:
+            return work.plan
         try:
             plan = await self._translated(work, work.body)
         except NotFound:
@@ -80,6 +105,10 @@ class Messages:
             if not await self._gateway.first_listing():
                 raise
             plan = await self._translated(work, work.body)
+        return self._accepted(work, plan)
+
+    def _accepted(self, work: "Work", plan: Plan) -> Plan:
+        """Note what was planned. Raises: Forbidden — the key may not use the model."""
         request = work.request
         if request.grant is not None:
             request.grant.check_model(plan.requested_model, plan.model.id)
@@ -91,19 +120,18 @@ class Messages:
         """Plan the call that goes on behind what was said and found so far."""
         return await self._translated(work, continued(work.body, blocks, max_tokens))
 
-    async def _translated(self, work: "Work", body: dict[str, Any]) -> Plan:
-        plan = await self._attachments.plan(
-            body,
-            work.size,
-            functools.partial(
-                convert,
-                catalogue=self._gateway.catalogue,
-                ids=lambda: str(uuid.uuid4()),
-                session_id=work.request.text(b"x-claude-code-session-id"),
-                correct=self._gateway.corrections.correct,
-                cut_calls=self._gateway.cuts.of,
-            ),
+    def _converter(self, work: "Work") -> Callable[[dict[str, Any]], Plan]:
+        return functools.partial(
+            convert,
+            catalogue=self._gateway.catalogue,
+            ids=_new_id,
+            session_id=work.request.text(b"x-claude-code-session-id"),
+            correct=self._gateway.corrections.correct,
+            cut_calls=self._gateway.cuts.of,
         )
+
+    async def _translated(self, work: "Work", body: dict[str, Any]) -> Plan:
+        plan = await self._attachments.plan(body, work.size, self._converter(work))
         if not plan.stream and not work.config.extract_thinking:
             plan = replace(plan, split_tags=False)
         return plan
@@ -118,7 +146,7 @@ class Messages:
             ping_interval_s=work.config.ping_interval_s,
             outlet=work.request.outlet,
         )
-        sink.arm()
+        sink.arm(work.began_at, started=work.started)
         try:
             last = await self._last_events(work, sink)
             work.watch.over = True
@@ -130,6 +158,8 @@ class Messages:
         """Do the work; a failure after the start becomes the answer's last event."""
         error: GatewayError
         try:
+            if work.bug is not None:
+                raise work.bug
             return await self._begin(work, await self._plan(work), sink).run()
         except asyncio.CancelledError:
             if work.watch.gone:
@@ -164,7 +194,7 @@ class Messages:
 
     def _begin(self, work: "Work", plan: Plan, target: Target) -> Relay:
         """Return what will answer the planned request."""
-        request, answer = work.request, Answer(plan, work.message_id)
+        request, answer = work.request, work.answer or Answer(plan, work.message_id)
         parts = work.config, self._gateway, plan, request.record, request.id, answer, target
         if plan.wants_web_search is not None:
             work.relay = SearchRelay(*parts)
@@ -174,26 +204,41 @@ class Messages:
         else:
             work.relay = (Relay if plan.demand is None else CheckedRelay)(*parts)
             work.body = {}  # it has become the plan's, and may be large
+        work.relay.exchange = work.exchange
         return work.relay
 
 
 class Work:
     """A request from the moment it was accepted, planned or not.
 
-    Units: `size` is that of the body as it was sent, in bytes.
+    Units: `size` is that of the body as it was sent, in bytes; began_at in the loop's seconds.
     """
 
-    __slots__ = ("body", "config", "message_id", "relay", "request", "size", "watch")
+    __slots__ = (
+        *("answer", "began_at", "body", "bug", "config", "exchange", "message_id", "plan"),
+        *("relay", "request", "size", "started", "watch"),
+    )
 
-    def __init__(
-        self, request: Request, config: Config, body: dict[str, Any], size: int, watch: Watch
-    ) -> None:
+    def __init__(self, request: Request, config: Config, body: dict[str, Any], size: int) -> None:
         self.config = config
-        self.request, self.body, self.size, self.watch = request, body, size, watch
+        self.request, self.body, self.size = request, body, size
+        self.watch: Watch  # while a task serves it
         self.message_id = new_message_id()
         self.relay: Relay | None = None  # once it is planned
+        self.began_at = asyncio.get_running_loop().time()
+        # How far it came without a task.
+        self.plan: Plan | None = None
+        self.exchange: Exchange | None = None
+        self.answer: Answer | None = None
+        self.started = False  # the client has the response's beginning
+        self.bug: Exception | None = None  # of ours, to be told and logged
         request.record.model = str(body.get("model", ""))[:200]  # whatever it is, so far
         request.record.stream = body.get("stream") is True
+
+    def close(self) -> None:
+        """Let go of what began without a task, should no task have taken it over."""
+        if self.exchange is not None:
+            self.exchange.close()
 
     def opening(self) -> bytes:
         """Return the events every answer begins with: with the best count there is by now."""
@@ -208,6 +253,15 @@ class Work:
             return self.relay.aborted(error)
         self.request.record.note(error)
         return farewell(error.kind, error.message, self.request.id)
+
+
+def is_plain(plan: Plan) -> bool:
+    """Whether one call to Kiro, passed on as it comes, is the answer: no search, no check."""
+    return plan.wants_web_search is None and plan.search is None and plan.demand is None
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
 
 
 def new_message_id() -> str:

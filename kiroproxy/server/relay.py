@@ -94,6 +94,7 @@ class Relay:
         self._first_plan = plan  # one that is sent later asks for more than was estimated
         self._held = b""  # what the translator gave out only at the end
         self._tries_before = 0  # those of calls that were answered
+        self.exchange: Exchange | None = None  # one that began already
 
     async def run(self) -> bytes:
         """Pass Kiro's answer on. Returns the last events, for the caller to send.
@@ -130,7 +131,8 @@ class Relay:
 
         Raises: GatewayError — as run().
         """
-        async with self._gateway.dispatcher.exchange(self._plan, self._config) as exchange:
+        begun, self.exchange = self.exchange, None
+        async with begun or self._gateway.dispatcher.exchange(self._plan, self._config) as exchange:
             exchange.attempts = self._record.attempts
             self._tries_before = self._record.tries
             while True:
@@ -206,38 +208,55 @@ class Relay:
         self._record.first_token_s = self._record.first_token_s or time.monotonic()
 
     def _last_events(self) -> bytes:
-        answer, record = self._answer, self._record
-        self._note_usage()
-        self._learn()
-        record.stop_reason = answer.stop_reason
-        record.cut = answer.stop_reason == "max_tokens" and not answer.finished_early
-        self._remember_cut()
-        return self._held + answer.finish()
-
-    def _remember_cut(self) -> None:
-        """Keep in mind that a call was cut: the client will not know, and its model must."""
-        plan, names = self._plan, self._answer.cut_calls
-        if names and plan.mark:
-            self._gateway.cuts.add(plan.conversation_id, plan.mark, names[0], now_ms())
+        note_end(self._record, self._answer, self._usage())
+        if self._plan is self._first_plan:
+            learn(self._gateway, self._plan, self._answer)
+        remember_cut(self._gateway, self._plan, self._answer)
+        return self._held + self._answer.finish()
 
     def _note_usage(self) -> None:
-        record, usage = self._record, self._usage()
-        if usage:
-            record.input_tokens = usage["input_tokens"]
-            record.output_tokens = usage["output_tokens"]
-            record.cache_read_tokens = usage["cache_read_input_tokens"]
+        note_usage(self._record, self._usage())
 
     def _usage(self) -> dict[str, int]:
         """Return what the answer has cost so far; nothing before it began."""
-        answer = self._answer
-        return answer.usage() if answer.has_content or answer.stop_reason else {}
+        return usage_of(self._answer)
 
-    def _learn(self) -> None:
-        """Hold the estimate of the request against Kiro's own count, for the next ones."""
-        plan, usage = self._plan, self._answer.usage()
-        if self._answer.usage_source == "estimate" or plan is not self._first_plan:
-            return
-        model, counted = plan.model.id, sum(usage.values()) - usage["output_tokens"]
-        if self._gateway.corrections.hear(model, plan.estimated_tokens, counted):
-            factor = self._gateway.corrections.factor(model)
-            _log.debug("estimates corrected", extra={"fields": {"model": model, "factor": factor}})
+
+def usage_of(answer: Answer) -> dict[str, int]:
+    """Return what an answer has cost so far; nothing before it began."""
+    return answer.usage() if answer.has_content or answer.stop_reason else {}
+
+
+def note_usage(record: Record, usage: dict[str, int]) -> None:
+    """Note what an answer used so far."""
+    if usage:
+        record.input_tokens = usage["input_tokens"]
+        record.output_tokens = usage["output_tokens"]
+        record.cache_read_tokens = usage["cache_read_input_tokens"]
+
+
+def note_end(record: Record, answer: Answer, usage: dict[str, int]) -> None:
+    """Note how an answer ended that came whole."""
+    note_usage(record, usage)
+    record.stop_reason = answer.stop_reason
+    record.cut = answer.stop_reason == "max_tokens" and not answer.finished_early
+
+
+def learn(gateway: Gateway, plan: Plan, answer: Answer) -> None:
+    """Hold the estimate of a request against Kiro's own count, for the next ones.
+
+    Order: after `usage`; only with the plan that the estimate was made for.
+    """
+    usage = answer.usage()
+    if answer.usage_source == "estimate":
+        return
+    model, counted = plan.model.id, sum(usage.values()) - usage["output_tokens"]
+    if gateway.corrections.hear(model, plan.estimated_tokens, counted):
+        factor = gateway.corrections.factor(model)
+        _log.debug("estimates corrected", extra={"fields": {"model": model, "factor": factor}})
+
+
+def remember_cut(gateway: Gateway, plan: Plan, answer: Answer) -> None:
+    """Keep in mind that a call was cut: the client will not know, and its model must."""
+    if answer.cut_calls and plan.mark:
+        gateway.cuts.add(plan.conversation_id, plan.mark, answer.cut_calls[0], now_ms())

@@ -25,10 +25,13 @@ from kiroproxy.errors import (
 
 if TYPE_CHECKING:
     from kiroproxy.server.ledger import Grant
+    from kiroproxy.server.messages import Work
     from kiroproxy.upstream.dispatch import Attempt
 
 # Our protocol's own extension of the ASGI scope; on other servers it is not there.
 OUTLET = "kiroproxy.outlet"
+# Likewise: a request that began without a task and goes on in one.
+BEGUN = "kiroproxy.begun"
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -103,24 +106,53 @@ class Request:
 
     __slots__ = (
         *("_receive", "client", "grant", "headers", "id", "method", "outlet", "path", "query"),
-        *("record", "started_s"),
+        *("record", "started_s", "work"),
     )
+    outlet: Outlet | None
+    client: tuple[str, int] | None
+    _receive: Receive
+
+    @classmethod
+    def of(cls, scope: Scope, receive: Receive) -> "Request":
+        """Return the request of an ASGI scope, which may have begun without one."""
+        begun: Request | None = scope.get("extensions", {}).get(BEGUN)
+        if begun is None:
+            return cls(scope, receive)
+        begun._receive = receive
+        return begun
+
+    @classmethod
+    def whole(
+        cls,
+        target: bytes,
+        headers: dict[bytes, bytes],
+        outlet: Outlet,
+        client: tuple[str, int] | None,
+    ) -> "Request":
+        """Return a POST that came whole. Shape: names in lower case, none twice."""
+        path, _, query = target.partition(b"?")
+        request = cls.__new__(cls)
+        request._begin("POST", path.decode("ascii"), query, headers)
+        request.outlet, request.client = outlet, client
+        return request
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
-        self.id = f"req_{os.urandom(12).hex()}"
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        self.query: bytes = scope.get("query_string", b"")
-        self.headers: dict[bytes, bytes] = {}
+        headers: dict[bytes, bytes] = {}
         for name, value in scope["headers"]:  # ASGI gives names in lower case
-            known = self.headers.get(name)
-            self.headers[name] = value if known is None else known + b", " + value
-        self.outlet: Outlet | None = scope.get("extensions", {}).get(OUTLET)
-        self.client: tuple[str, int] | None = scope.get("client")
+            known = headers.get(name)
+            headers[name] = value if known is None else known + b", " + value
+        self._begin(scope["method"], scope["path"], scope.get("query_string", b""), headers)
+        self.outlet = scope.get("extensions", {}).get(OUTLET)
+        self.client = scope.get("client")
+        self._receive = receive
+
+    def _begin(self, method: str, path: str, query: bytes, headers: dict[bytes, bytes]) -> None:
+        self.id = f"req_{os.urandom(12).hex()}"
+        self.method, self.path, self.query, self.headers = method, path, query, headers
+        self.work: Work | None = None  # what began without a task; nothing reads the body then
         self.grant: Grant | None = None  # a client key's; None = config's apiKey, or no key
         self.record = Record()
         self.started_s = time.monotonic()
-        self._receive = receive
 
     def text(self, name: bytes) -> str:
         """Return a header's value, "" where it is absent."""
@@ -161,6 +193,10 @@ class Request:
                         return
         except TimeoutError:
             return
+
+    def check_plain(self, limit_bytes: int) -> bool:
+        """Whether a whole body of this size is JSON as it stands. Raises: UnsupportedMedia."""
+        return self._check_media() is None and self._declared_length() <= limit_bytes
 
     def _check_media(self) -> int | None:
         kind = self.headers.get(b"content-type", b"").split(b";", 1)[0].strip().lower()

@@ -72,9 +72,14 @@ class Sink:
         self._writing = False
         self.started = False
 
-    def arm(self) -> None:
-        """Begin to count the quiet time."""
-        self._timer = self._loop.call_later(self._early_start_s, self._beat)
+    def arm(self, began_at: float | None = None, *, started: bool = False) -> None:
+        """Begin to count the quiet time; from a moment gone by, for a response that may run."""
+        if began_at is not None:
+            self._last_s = began_at
+        self.started = self.started or started
+        due_s = self._ping_interval_s if self.started else self._early_start_s
+        wait_s = max(self._last_s + due_s - self._loop.time(), 0.0)
+        self._timer = self._loop.call_later(wait_s, self._beat)
 
     async def start(self) -> None:
         """Send status, headers and the opening events, unless that has happened."""

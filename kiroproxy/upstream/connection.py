@@ -84,9 +84,8 @@ class Response:
         return b"".join(pieces)
 
     @property
-    def connection(self) -> Connection:
-        """What it arrives on. Order: before close()."""
-        assert self._connection is not None, "open"
+    def connection(self) -> Connection | None:
+        """What it arrives on; None once closed."""
         return self._connection
 
     def close(self) -> None:

@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol, Self
 
+from kiroproxy._wire import Consumer
 from kiroproxy.accounts.credential import Credential
 from kiroproxy.accounts.pool import Lease, Pool
 from kiroproxy.config import Config, Source
@@ -46,6 +47,7 @@ from kiroproxy.upstream.budget import RetryBudget
 from kiroproxy.upstream.connection import Call, ConnectionPool, Form, Response
 from kiroproxy.upstream.doors import Doors
 from kiroproxy.upstream.profile import Profiles, ProfileSource
+from kiroproxy.upstream.wire import Connection
 
 log = logging.getLogger(__name__)
 
@@ -259,18 +261,47 @@ class Exchange:
         call.connection.listener = listener
         return True
 
-    def landed(self) -> Response | None:
-        """Take the launched try's answer if it is a stream whose head is there, else None."""
+    def landed_ordinary(self) -> bool:
+        """Take the launched try's answer if it is a stream that says itself where it ends.
+
+        Shape: False = its head is not there, or open() has to judge it.
+        """
         call = self._call
-        if call is None or call.connection is None or not call.connection.status:
-            return None
+        connection = None if call is None else call.connection
+        if call is None or connection is None or not connection.status:
+            return False
         response = self._shared.connections.landed(call)
-        if not _is_stream(response):
-            return None  # open() reads it and says what it means
+        if not _is_stream(response) or not connection.keep_alive:
+            return False
         assert self._try is not None, "launched"
         self._try.status = response.status
         self._call, self._response = None, response
-        return response
+        return True
+
+    def attach(self, consumer: Consumer) -> None:
+        """Have the landed answer's body taken as it arrives."""
+        connection = self._connection
+        assert connection is not None, "landed"
+        connection.attach(consumer)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the launched or landed answer ended before its end."""
+        connection = self._connection
+        return connection is None or connection.fault is not None
+
+    def release_listener(self) -> None:
+        """Leave the launched or landed answer to whoever opens it."""
+        connection = self._connection
+        if connection is not None:
+            connection.listener = None
+            connection.detach()
+
+    @property
+    def _connection(self) -> Connection | None:
+        if self._response is not None:
+            return self._response.connection
+        return None if self._call is None else self._call.connection
 
     def failed(self, error: UpstreamError) -> bool:
         """Note that the opened answer failed before any content; True = open() again."""
@@ -498,6 +529,7 @@ class Exchange:
             lease.release()
 
     def _drop_response(self) -> None:
+        self.release_listener()
         response, self._response = self._response, None
         call, self._call = self._call, None
         if response is not None:

@@ -88,6 +88,7 @@ async def running(app: Any, limits: Limits, options: dict[str, Any]) -> AsyncIte
         "interface": "asgi3",
         "log_config": None,
         "access_log": False,
+        "proxy_headers": False,  # as serve.py: a wrapped application has no short way
         "timeout_graceful_shutdown": 1,
     }
     server = uvicorn.Server(ServerConfig(app, limits=limits, **(defaults | options)))

@@ -43,12 +43,21 @@ HELD = Script((Hold(), Plain(200, '{"models": []}')))
 BROKEN = refuse(500, "InternalServerException", "account 1234 is on fire")
 
 
-@pytest.fixture(params=["outlet", "send"])
+@pytest.fixture(params=["express", "outlet", "send"])
 def run_gateway(run_gateway: Any, request: Any) -> Any:
-    """Run each test under our protocol, and under uvicorn's own, which has no outlet to offer."""
-    if request.param == "outlet":
-        return run_gateway
-    return functools.partial(run_gateway, uvicorn_options={"http": "httptools"})
+    """Run each test without a task where that can be, with one, and without an outlet."""
+    if request.param == "send":  # uvicorn's own protocol has none to offer
+        return functools.partial(run_gateway, uvicorn_options={"http": "httptools"})
+    return functools.partial(warmed, run_gateway) if request.param == "express" else run_gateway
+
+
+async def warmed(run_gateway: Any, *scripts: Script, **settings: Any) -> Any:
+    """Leave the gateway an idle connection to Kiro and a known token: what needs no task."""
+    gateway = await run_gateway(**settings)
+    await gateway.ask(stream=True)
+    gateway.sim.enqueue(*scripts)
+    gateway.sim.requests[:] = [each for each in gateway.sim.requests if each.route != "generate"]
+    return gateway
 
 
 def names(events: list[Any]) -> list[str]:
@@ -69,7 +78,7 @@ async def open_stream(gateway: Any, **changes: Any) -> tuple[Any, Any]:
 
 async def settled(gateway: Any) -> None:
     """Wait until no request is being served."""
-    while gateway.server.server_state.tasks:
+    while gateway.server.server_state.tasks or gateway.app.is_expressing:
         await asyncio.sleep(0.001)
 
 
@@ -204,8 +213,10 @@ async def test_leaving_before_the_request_is_translated_ends_it(
 ) -> None:
     caplog.set_level(logging.INFO)
     gateway = await run_gateway(models=HELD)
+    caplog.clear()
     _, writer = await open_stream(gateway, model="claude-owl-7")
-    await gateway.sim.wait_for(1, "models")
+    while not gateway.server.server_state.tasks:
+        await asyncio.sleep(0.001)
     writer.transport.abort()
     await settled(gateway)
     assert line(caplog)["error"] == "client_closed"
@@ -356,7 +367,8 @@ async def test_a_bug_in_the_middle_cuts_the_connection(run_gateway: Any, monkeyp
     def bug(*_: Any) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("kiroproxy.server.relay.Relay._last_events", bug)
+    monkeypatch.setattr("kiroproxy.server.relay.note_end", bug)
+    monkeypatch.setattr("kiroproxy.server.express.note_end", bug)
     gateway.sim.release()
     rest = await reader.read()
     assert b"event: error" in rest
@@ -425,7 +437,8 @@ async def test_leaving_while_connecting_ends_it(run_gateway: Any, caplog: Any) -
         started.set()
         await asyncio.Event().wait()
 
-    gateway.app._gateway.connections.answer = never
+    connections = gateway.app._gateway.connections
+    connections.has_idle, connections.answer = lambda key: False, never
     _, writer = await open_stream(gateway)
     await started.wait()
     await assert_left(gateway, writer, caplog)
@@ -440,7 +453,8 @@ async def test_leaving_while_the_token_is_renewed_ends_it(run_gateway: Any, capl
         started.set()
         await asyncio.Event().wait()
 
-    gateway.app._gateway.refresher.fresh = never
+    refresher = gateway.app._gateway.refresher
+    refresher.is_fresh, refresher.fresh = lambda credential: False, never
     _, writer = await open_stream(gateway)
     await started.wait()
     await assert_left(gateway, writer, caplog)

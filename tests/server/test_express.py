@@ -1,0 +1,233 @@
+"""The short way of a short stream: no task, the same bytes, and a task as soon as one is needed."""
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from kiroproxy.server.asgi import Protocol
+from kiroproxy.simulator.script import Drop, Hold, Script, Start, Text, answer, refuse
+
+HEAD = b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: sk-test-0123456789\r\n"
+BODY = {
+    "model": "claude-sonnet-4-5",
+    "max_tokens": 1024,
+    "stream": True,
+    "messages": [{"role": "user", "content": "Hello!"}],
+}
+
+
+def request(**changes: Any) -> bytes:
+    body = json.dumps(BODY | changes).encode()
+    return HEAD + b"content-length: %d\r\n\r\n%b" % (len(body), body)
+
+
+async def read_answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    """Return head and body of one chunked answer."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    body = b""
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        body += await reader.readexactly(size)
+        await reader.readexactly(2)
+    await reader.readexactly(2)
+    return head, body
+
+
+@pytest.fixture
+async def warm(run_gateway: Any, monkeypatch: Any) -> Any:
+    """Return `await warm(*scripts, **settings)`: a gateway that has an idle connection to Kiro.
+
+    Its `tasks` counts the requests that a task served from then on.
+    """
+
+    async def start(*scripts: Any, **settings: Any) -> Any:
+        gateway = await run_gateway(**settings)
+        await gateway.ask(stream=True)
+        gateway.sim.enqueue(*scripts)
+        gateway.tasks = 0
+        begin = Protocol._start_asgi_task
+
+        def counted(self: Any, cycle: Any, app: Any) -> None:
+            gateway.tasks += 1
+            begin(self, cycle, app)
+
+        monkeypatch.setattr(Protocol, "_start_asgi_task", counted)
+        return gateway
+
+    return start
+
+
+async def test_a_short_stream_needs_no_task_and_one_write(warm: Any) -> None:
+    gateway = await warm(answer("Hello ", "there."))
+    reader, writer = await gateway.connect()
+    writer.write(request())
+    _, body = await read_answer(reader)
+    assert b"Hello " in body and body.endswith(b'data: {"type":"message_stop"}\n\n')
+    assert gateway.tasks == 0
+    writer.close()
+
+
+async def test_the_short_way_gives_the_bytes_of_the_long_one(warm: Any, monkeypatch: Any) -> None:
+    script = answer("Hello 👋 ", "there")
+    gateway = await warm(script, script)
+    monkeypatch.setattr("kiroproxy.server.messages.new_message_id", lambda: "msg_1")
+    short = await gateway.ask(stream=True)
+    assert gateway.tasks == 0
+    monkeypatch.setattr("kiroproxy.server.express.BODY_MAX_BYTES", 0)
+    long = await gateway.ask(stream=True)
+    assert gateway.tasks == 1
+    assert short.content == long.content
+    told = [[(name, value) for name, value in each.headers.items() if name not in
+             ("date", "request-id")] for each in (short, long)]  # fmt: skip
+    assert told[0] == told[1]
+
+
+async def test_a_connection_carries_one_request_after_the_other(warm: Any) -> None:
+    gateway = await warm(*[answer(word) for word in ("one", "two", "three")])
+    reader, writer = await gateway.connect()
+    for word in (b"one", b"two", b"three"):
+        writer.write(request())
+        _, body = await read_answer(reader)
+        assert word in body
+    assert gateway.tasks == 0
+    writer.close()
+
+
+async def test_a_request_that_comes_too_early_waits_its_turn(warm: Any) -> None:
+    gateway = await warm(answer("first", Hold()), answer("second"))
+    reader, writer = await gateway.connect()
+    writer.write(request())
+    await gateway.sim.wait_for(2)
+    writer.write(request())
+    await writer.drain()
+    gateway.sim.release()
+    assert b"first" in (await read_answer(reader))[1]
+    assert b"second" in (await read_answer(reader))[1]
+    writer.close()
+
+
+async def test_the_parser_goes_on_where_the_short_way_ended(warm: Any) -> None:
+    gateway = await warm(answer("first"))
+    reader, writer = await gateway.connect()
+    writer.write(request())
+    await read_answer(reader)
+    writer.write(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n" + request(stream=False))
+    assert b"200" in await reader.readuntil(b"\r\n")
+    await reader.readuntil(b'"end_turn"')
+    writer.close()
+
+
+async def test_head_and_body_may_come_one_after_the_other(warm: Any) -> None:
+    gateway = await warm(answer("Hello"))
+    reader, writer = await gateway.connect()
+    whole = request()
+    cut = whole.index(b"{")
+    writer.write(whole[:cut])
+    await writer.drain()
+    await asyncio.sleep(0)
+    writer.write(whole[cut:])
+    assert b"Hello" in (await read_answer(reader))[1]
+    assert gateway.tasks <= 1  # 0, unless this machine slept in between
+    writer.close()
+
+
+async def test_a_body_that_is_long_in_coming_is_awaited_by_a_task(warm: Any) -> None:
+    gateway = await warm(answer("Hello"))
+    reader, writer = await gateway.connect()
+    whole = request()
+    writer.write(whole[:-5])
+    while not gateway.tasks:
+        await asyncio.sleep(0.001)
+    writer.write(whole[-5:])
+    assert b"Hello" in (await read_answer(reader))[1]
+    writer.close()
+
+
+async def test_an_answer_that_takes_its_time_gets_its_pings(warm: Any) -> None:
+    gateway = await warm(answer("first", Hold(), "second"), ping_interval_s=0.1)
+    reader, writer = await gateway.connect()
+    writer.write(request())
+    await reader.readuntil(b'"first"')
+    await reader.readuntil(b"event: ping")
+    assert gateway.tasks == 1
+    gateway.sim.release()
+    rest = await reader.readuntil(b"0\r\n\r\n")
+    assert b"second" in rest and b"message_stop" in rest
+    writer.close()
+
+
+async def test_a_refusal_is_tried_again_by_a_task(warm: Any) -> None:
+    gateway = await warm(refuse(500, "InternalServerException", "no"), answer("Hello"))
+    _, *events = await gateway.events()
+    assert gateway.tasks == 1
+    assert any("Hello" in json.dumps(event) for _, event in events)
+
+
+async def test_an_answer_cut_before_content_is_tried_again(warm: Any) -> None:
+    gateway = await warm(Script((Start(), Drop())), answer("Hello"))
+    events = await gateway.events()
+    assert [name for name, _ in events].count("message_start") == 1
+    assert any("Hello" in json.dumps(event) for _, event in events)
+
+
+async def test_a_request_is_logged_and_counted_once(warm: Any, caplog: Any) -> None:
+    gateway = await warm(answer("Hello"))
+    caplog.set_level(logging.INFO, "kiroproxy.server")
+    finished: list[int] = []
+    finish = gateway.app._ledger.finish
+    gateway.app._ledger.finish = lambda request, status: (
+        finished.append(status),
+        finish(request, status),
+    )
+    response = await gateway.ask(stream=True)
+    assert gateway.tasks == 0
+    (record,) = [each for each in caplog.records if each.getMessage() == "request"]
+    assert record.request_id == response.headers["request-id"]
+    assert record.fields["output_tokens"] > 0 and record.fields["tries"] == 1
+    assert finished == [200]
+
+
+async def test_a_wrong_key_is_refused_as_ever(warm: Any) -> None:
+    gateway = await warm()
+    answered = await gateway.client.post(
+        "/v1/messages", json=BODY, headers={"x-api-key": "sk-other-key"}
+    )
+    assert answered.status_code == 401
+    assert answered.json()["error"]["type"] == "authentication_error"
+
+
+async def test_draining_lets_a_request_end(warm: Any) -> None:
+    gateway = await warm(answer("first", Hold(), "second"))
+    reader, writer = await gateway.connect()
+    writer.write(request())
+    await reader.readuntil(b'"first"')
+    assert gateway.tasks == 0
+    gateway.server.should_exit = True
+    while not gateway.tasks:
+        await asyncio.sleep(0.001)
+    gateway.sim.release()
+    rest = await reader.read()
+    assert b"second" in rest and b"message_stop" in rest
+    writer.close()
+
+
+async def test_a_connection_at_rest_is_closed_in_time(warm: Any) -> None:
+    gateway = await warm(answer("Hello"), uvicorn_options={"timeout_keep_alive": 1})
+    reader, writer = await gateway.connect()
+    writer.write(request())
+    await read_answer(reader)
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_stream_ends_with_its_client(warm: Any) -> None:
+    gateway = await warm(answer(Text("first"), Hold()))
+    reader, writer = await gateway.connect()
+    writer.write(request())
+    await reader.readuntil(b'"first"')
+    writer.transport.abort()
+    while gateway.app.is_expressing:
+        await asyncio.sleep(0.001)
+    assert all(view.in_flight == 0 for view in gateway.app._gateway.pool.snapshot())
