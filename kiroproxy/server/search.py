@@ -28,7 +28,7 @@ from kiroproxy.protocol.searching import WebSearch
 from kiroproxy.protocol.stream import Answer, opening
 from kiroproxy.server.checked import CheckedRelay
 from kiroproxy.server.lookup import Lookup
-from kiroproxy.server.relay import Relay, Target
+from kiroproxy.server.relay import Relay, Target, remember_cut
 
 # How often Kiro is asked for one answer: Anthropic's own number, which ends in `pause_turn` too.
 ROUNDS = 10
@@ -179,7 +179,7 @@ class SearchingRelay(Relay):
         usage: dict[str, object] = {**self._usage()}
         if self._calls:
             usage["server_tool_use"] = {"web_search_requests": record.searches}
-        self._remember_cut()
+        remember_cut(self._gateway, self._plan, self._answer)
         return answer.finish(usage, reason)
 
 
