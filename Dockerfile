@@ -7,6 +7,13 @@
 # refreshed token is written beside the old file and renamed over it; a mounted file cannot be
 # replaced.
 
+FROM node:22-slim AS page
+WORKDIR /src/admin-ui
+COPY admin-ui/package.json admin-ui/package-lock.json ./
+RUN npm ci --no-audit --no-fund
+COPY admin-ui ./
+RUN npm run build
+
 FROM python:3.12-slim AS build
 RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libc6-dev \
@@ -15,6 +22,7 @@ WORKDIR /src
 RUN python -m venv --without-pip /opt/kiroproxy
 COPY pyproject.toml setup.py README.md LICENSE ./
 COPY kiroproxy ./kiroproxy
+COPY --from=page /src/kiroproxy/server/static ./kiroproxy/server/static
 RUN pip --python /opt/kiroproxy/bin/python install --no-cache-dir .
 
 FROM python:3.12-slim

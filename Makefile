@@ -1,17 +1,18 @@
 # Everything a user or a developer needs. A bare Debian also needs:
 #   apt-get install python3 python3-venv python3-dev gcc make git
-# and for its tests, which drive clients that run on Node:
-#   apt-get install nodejs npm
+# and for its tests, which drive clients that run on Node, and the admin page in a browser:
+#   apt-get install nodejs npm chromium
 PYTHON ?= python3
 BIN := .venv/bin
 # Built as it is asked for: with KIROPROXY_DEBUG=1, or without.
 BUILT := .venv/built$(if $(KIROPROXY_DEBUG),-debug)
 OTHER := .venv/built$(if $(KIROPROXY_DEBUG),,-debug)
 CLIENTS := .venv/clients
+PAGE := kiroproxy/server/static/index.html
 COMPILED := $(patsubst kiroproxy/%.pyx,kiroproxy.%,$(wildcard kiroproxy/*.pyx))
 FLAGS := $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(if $(WORKERS),--workers $(WORKERS))
 
-.PHONY: run build check test clients bench micro tokens instructions load clean
+.PHONY: run build ui check test check-ui browser clients bench micro tokens instructions load clean
 
 # Serves Kiro when there is a credentials.json, else the built-in simulator. PORT=8080 HOST=127.0.0.1
 run: build
@@ -31,8 +32,26 @@ check: build
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest $(COMPILED) --ignore-disjoint-bases --allowlist .ci/stubtest-allowlist
 
-test: check clients
+test: check check-ui clients browser
 	$(BIN)/python -m pytest
+
+# The admin page, which the gateway serves under /admin; wants Node 20.19 or newer and npm.
+ui: $(PAGE)
+
+$(PAGE): admin-ui/node_modules/.package-lock.json $(shell find admin-ui -name node_modules -prune -o -type f -print)
+	npm --prefix admin-ui run --silent build
+
+admin-ui/node_modules/.package-lock.json: admin-ui/package-lock.json
+	@.ci/needs ui
+	npm --prefix admin-ui ci --silent --no-audit --no-fund
+
+check-ui: ui
+	npm --prefix admin-ui run --silent lint
+	npm --prefix admin-ui run --silent test
+
+# What the tests of the page drive: Debian's Chromium, installed where this runs as root.
+browser:
+	@.ci/needs browser
 
 # Claude Code, the SDKs and an agent framework, which tests/end_to_end drives; wants Node and npm.
 clients: $(CLIENTS)/built
@@ -80,5 +99,6 @@ benchmarks/load/build/%: benchmarks/load/%.c benchmarks/load/wire.h benchmarks/l
 	cc -std=gnu11 -O2 -Wall -Wextra -o $@ $< $(if $(filter kiro,$*),-lssl -lcrypto)
 
 clean:
+	rm -rf admin-ui/node_modules kiroproxy/server/static
 	rm -rf .venv build benchmarks/load/build *.egg-info kiroproxy/*.so $(patsubst %.pyx,%.c,$(wildcard kiroproxy/*.pyx))
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

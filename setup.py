@@ -1,6 +1,9 @@
-"""Compile the Cython modules; everything else is in pyproject.toml."""
+"""Compile the Cython modules and build the admin page; everything else is in pyproject.toml."""
 
 import os
+import shutil
+import subprocess
+from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -30,8 +33,34 @@ MODULES = (
 DEBUG = bool(os.environ.get("KIROPROXY_DEBUG"))
 
 
-class WithoutSources(build_py):
-    """Leave .pyx, .pxd and .c out of the wheel: it holds the compiled modules."""
+# In a checkout, `make ui` builds the page; a wheel has to bring it.
+PAGE = Path("kiroproxy/server/static/index.html")
+
+
+def build_page() -> None:
+    """Build the admin page where it can be: without Node, /admin says how to get it."""
+    if PAGE.exists() or not Path("admin-ui").is_dir() or os.environ.get("KIROPROXY_WITHOUT_PAGE"):
+        return
+    npm = shutil.which("npm")
+    if npm is None or subprocess.run([".ci/needs", "ui"], check=False).returncode:
+        print("WARNING: the wheel comes without the admin page")
+        return
+    for command in (["ci", "--no-audit", "--no-fund"], ["run", "build"]):
+        if subprocess.run([npm, "--prefix", "admin-ui", *command], check=False).returncode:
+            raise SystemExit(
+                f"npm {command[0]} failed in admin-ui; KIROPROXY_WITHOUT_PAGE=1 builds without the page"
+            )
+
+
+class Package(build_py):
+    """Bring the admin page; leave .pyx, .pxd and .c out, the wheel holds the compiled modules."""
+
+    def run(self) -> None:
+        if not self.editable_mode:
+            build_page()
+            # Files that came to be after the list of them was made.
+            self.data_files = self._get_data_files()
+        super().run()
 
     def find_data_files(self, package: str, src_dir: str) -> list[str]:
         found = super().find_data_files(package, src_dir)
@@ -39,7 +68,7 @@ class WithoutSources(build_py):
 
 
 setup(
-    cmdclass={"build_py": WithoutSources},
+    cmdclass={"build_py": Package},
     ext_modules=cythonize(
         [
             Extension(

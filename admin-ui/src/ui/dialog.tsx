@@ -1,0 +1,103 @@
+import type { ComponentProps, ReactNode } from "react"
+import { X } from "lucide-react"
+import { Dialog as Primitive } from "radix-ui"
+import { useTranslation } from "react-i18next"
+import { cn } from "@/format/class-names"
+import { Button } from "./button"
+
+const overlay = "fixed inset-0 z-40 bg-black/35 data-[state=open]:animate-appear dark:bg-black/55"
+
+function CloseButton() {
+  const { t } = useTranslation()
+  return (
+    <Primitive.Close asChild>
+      <Button
+        variant="ghost"
+        size="icon"
+        aria-label={t("common.close")}
+        className="-my-1.5 -mr-2 ml-auto"
+      >
+        <X />
+      </Button>
+    </Primitive.Close>
+  )
+}
+
+type PanelProps = {
+  title: ReactNode
+  description?: ReactNode
+  footer?: ReactNode
+  children?: ReactNode
+  className?: string
+} & Pick<ComponentProps<typeof Primitive.Content>, "onInteractOutside" | "onOpenAutoFocus">
+
+function Head({ title, description }: { title: ReactNode; description?: ReactNode }) {
+  return (
+    <header className="flex items-start gap-3 px-5 pt-5 pb-4">
+      <div className="grid min-w-0 gap-1">
+        <Primitive.Title className="text-base leading-6 font-semibold tracking-tight break-words">
+          {title}
+        </Primitive.Title>
+        {description && (
+          <Primitive.Description asChild>
+            <div className="text-[0.8125rem] text-muted">{description}</div>
+          </Primitive.Description>
+        )}
+      </div>
+      <CloseButton />
+    </header>
+  )
+}
+
+const body = "min-h-0 flex-1 overflow-y-auto overscroll-contain px-5 pb-5"
+const foot =
+  "flex flex-wrap items-center justify-end gap-2 border-t border-line bg-canvas/60 px-5 py-3"
+
+/** In the middle of a desktop, from the lower edge on a phone. */
+function DialogPanel({ title, description, footer, children, className, ...props }: PanelProps) {
+  return (
+    <Primitive.Portal>
+      <Primitive.Overlay className={overlay} />
+      <Primitive.Content
+        data-slot="dialog"
+        {...(description ? {} : { "aria-describedby": undefined })}
+        className={cn(
+          "fixed inset-x-0 bottom-0 z-50 mx-auto flex max-h-[92dvh] w-full max-w-lg flex-col overflow-hidden rounded-t-2xl bg-raised shadow-high outline-none data-[state=open]:animate-appear sm:top-1/2 sm:bottom-auto sm:max-h-[86dvh] sm:-translate-y-1/2 sm:rounded-xl",
+          className,
+        )}
+        {...props}
+      >
+        <Head title={title} description={description} />
+        <div className={body}>{children}</div>
+        {footer && <footer className={cn(foot, "pb-[calc(0.75rem+env(safe-area-inset-bottom))]")}>{footer}</footer>}
+      </Primitive.Content>
+    </Primitive.Portal>
+  )
+}
+
+/** Details beside the list they belong to. */
+function SheetPanel({ title, description, footer, children, className, ...props }: PanelProps) {
+  return (
+    <Primitive.Portal>
+      <Primitive.Overlay className={overlay} />
+      <Primitive.Content
+        data-slot="sheet"
+        {...(description ? {} : { "aria-describedby": undefined })}
+        className={cn(
+          "fixed inset-y-0 right-0 z-50 flex w-full max-w-xl flex-col overflow-hidden bg-raised shadow-high outline-none data-[state=open]:animate-sheet sm:inset-y-2 sm:right-2 sm:rounded-xl",
+          className,
+        )}
+        {...props}
+      >
+        <Head title={title} description={description} />
+        <div className={body}>{children}</div>
+        {footer && <footer className={cn(foot, "pb-[calc(0.75rem+env(safe-area-inset-bottom))]")}>{footer}</footer>}
+      </Primitive.Content>
+    </Primitive.Portal>
+  )
+}
+
+const Dialog = Primitive.Root
+const DialogClose = Primitive.Close
+
+export { Dialog, DialogClose, DialogPanel, SheetPanel }
