@@ -46,7 +46,7 @@ admin-ui/node_modules/.package-lock.json: admin-ui/package-lock.json
 	npm --prefix admin-ui ci --silent --no-audit --no-fund
 
 check-ui: ui
-	npm --prefix admin-ui run --silent lint
+	npm --prefix admin-ui run --silent check
 	npm --prefix admin-ui run --silent test
 
 # What the tests of the page drive: Debian's Chromium, installed where this runs as root.

@@ -45,11 +45,12 @@ def build_page() -> None:
     if npm is None or subprocess.run([".ci/needs", "ui"], check=False).returncode:
         print("WARNING: the wheel comes without the admin page")
         return
-    for command in (["ci", "--no-audit", "--no-fund"], ["run", "build"]):
-        if subprocess.run([npm, "--prefix", "admin-ui", *command], check=False).returncode:
-            raise SystemExit(
-                f"npm {command[0]} failed in admin-ui; KIROPROXY_WITHOUT_PAGE=1 builds without the page"
-            )
+    installed = Path("admin-ui/node_modules/.package-lock.json").exists()
+    install = [] if installed else [["ci", "--prefer-offline", "--no-audit", "--no-fund"]]
+    for command in [*install, ["run", "build"]]:
+        done = subprocess.run([npm, "--prefix", "admin-ui", *command], check=False)  # noqa: S603
+        if done.returncode:
+            raise SystemExit(f"npm {command[0]} failed; KIROPROXY_WITHOUT_PAGE=1 does without it")
 
 
 class Package(build_py):
@@ -58,8 +59,7 @@ class Package(build_py):
     def run(self) -> None:
         if not self.editable_mode:
             build_page()
-            # Files that came to be after the list of them was made.
-            self.data_files = self._get_data_files()
+            self.__dict__.pop("data_files", None)  # a list made before the page was
         super().run()
 
     def find_data_files(self, package: str, src_dir: str) -> list[str]:

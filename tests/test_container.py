@@ -64,9 +64,10 @@ def ignored(path: str) -> bool:
 # -- the image ---------------------------------------------------------------------------
 
 
-def test_compiler_stays_in_the_first_stage() -> None:
-    assert [word for word, _ in instructions()].count("FROM") == 2
-    assert not any("gcc" in rest for _, rest in final_stage())
+def test_compiler_and_node_stay_in_the_first_stages() -> None:
+    stages = [rest for word, rest in instructions() if word == "FROM"]
+    assert [stage.partition(" AS ")[2] for stage in stages] == ["page", "build", ""]
+    assert not any("gcc" in rest or "npm" in rest for _, rest in final_stage())
     copies = [rest for word, rest in final_stage() if word == "COPY"]
     assert copies == ["--from=build /opt/kiroproxy /opt/kiroproxy"]
 
@@ -109,6 +110,8 @@ def test_build_reads_only_files_that_exist_and_reach_it() -> None:
         ".git/config",
         ".venv/bin/python",
         "tests/test_container.py",
+        "admin-ui/node_modules/react/index.js",
+        "kiroproxy/server/static/index.html",
         "kiroproxy/_codec.c",
         "kiroproxy/_codec.cpython-312-x86_64-linux-gnu.so",
         "kiroproxy/protocol/__pycache__/tokens.cpython-312.pyc",
@@ -122,6 +125,8 @@ def test_every_source_the_wheel_needs_reaches_the_build() -> None:
     for pattern in ("*.py", "*.pyx", "*.pxd", "*.pyi", "*.h", "py.typed"):
         for path in (ROOT / "kiroproxy").rglob(pattern):
             assert not ignored(str(path.relative_to(ROOT))), path
+    for name in ("package-lock.json", "vite.config.ts", "src/main.tsx", "public/theme.js"):
+        assert not ignored(f"admin-ui/{name}"), name
 
 
 # -- the health check --------------------------------------------------------------------

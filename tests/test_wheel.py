@@ -1,6 +1,7 @@
-"""The wheel: compiled modules, typed stubs and the simulator, and no C sources."""
+"""The wheel: compiled modules, typed stubs, the admin page, and no C sources."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,15 +11,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+# Every module is compiled and the page built: beside other work that takes longer than a test may.
+pytestmark = pytest.mark.timeout(120)
+NODE_MODULES = ROOT / "admin-ui" / "node_modules"
 BUILD_FILES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build from a copy that holds nothing compiled; unoptimised, since only contents matter."""
+    """Build from a copy that holds nothing built; unoptimised, since only contents matter."""
     tree = tmp_path_factory.mktemp("wheel")
-    ignore = shutil.ignore_patterns("*.so", "*.c", "__pycache__")
-    shutil.copytree(ROOT / "kiroproxy", tree / "kiroproxy", ignore=ignore)
+    ignore = shutil.ignore_patterns("*.so", "*.c", "__pycache__", "static", "node_modules")
+    for folder in ("kiroproxy", "admin-ui", ".ci"):
+        shutil.copytree(ROOT / folder, tree / folder, ignore=ignore)
+    if NODE_MODULES.exists():  # as `make ui` leaves them; else npm fetches them here
+        (tree / "admin-ui" / "node_modules").symlink_to(NODE_MODULES)
     for name in BUILD_FILES:
         shutil.copy(ROOT / name, tree / name)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
@@ -47,6 +54,16 @@ def test_it_holds_every_python_module_and_no_sources_of_compiled_ones(wheel: Pat
     modules = {str(p.relative_to(ROOT)) for p in (ROOT / "kiroproxy").rglob("*.py")}
     assert modules <= held and "kiroproxy/simulator/server.py" in held
     assert [name for name in held if name.endswith((".c", ".pyx", ".pxd", ".h", ".pth"))] == []
+
+
+def test_it_holds_the_admin_page_with_everything_it_loads(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        page = archive.read("kiroproxy/server/static/index.html").decode()
+        held = set(archive.namelist())
+    loaded = re.findall(r'(?:src|href)="/admin/([^"]+)"', page)
+    assert any(name.endswith(".js") for name in loaded) and loaded
+    assert {f"kiroproxy/server/static/{name}" for name in loaded} <= held
+    assert not [name for name in held if name.startswith("admin-ui/")]
 
 
 def test_it_runs_away_from_the_source_tree(wheel: Path, tmp_path: Path) -> None:
