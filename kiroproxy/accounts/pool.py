@@ -281,10 +281,18 @@ class Pool:
         """Forget a credential's faults and enable it, unless its entry cannot be used."""
         self._slots[id].reset()
 
+    def serving(self) -> list[Credential]:
+        """Return the credentials in use, now or when some wait is over, in order of choice."""
+        return [slot.credential for slot in self._everybody.order if self._may_serve(slot)]
+
+    @staticmethod
+    def _may_serve(slot: Slot) -> bool:
+        return slot.reason in ("", TOO_MANY_FAILURES)
+
     def is_enabled(self, id: int) -> bool:
         """Say whether a credential is in use, now or when some wait is over."""
         slot = self._slots.get(id)
-        return slot is not None and slot.reason in ("", TOO_MANY_FAILURES)
+        return slot is not None and self._may_serve(slot)
 
     def is_exhausted(self, id: int, now_ms: int) -> bool:
         """Say whether a credential waits for its plan to begin anew."""

@@ -3,13 +3,13 @@
 Rules of this file: parts are put together here and nowhere else; what runs in the background
 belongs to `Gateway`, which stops it and waits for it.
 
-Theory of operation: three background tasks. One fetches the model catalogue every hour, so
-that names resolve to what the account really has; until it succeeds the built-in catalogue
-answers. The other looks whether somebody changed the credentials file (the IDE, another
-worker, a person) or config.json and takes the change over. The third cares for
-idle credentials, in one worker of all: `upstream.keeper`. With several workers another one
-watches the shared page for what the others have renewed or read; faults and cooldowns need no
-watching, for every choice reads them there.
+Theory of operation: three background tasks. One has `upstream.listings` ask Kiro for the models
+of every credential, so that names resolve to what the accounts really have; until one has
+answered the built-in catalogue stands in. The other looks whether somebody changed the
+credentials file (the IDE, another worker, a person) or config.json and takes the change over. The
+third cares for idle credentials, in one worker of all: `upstream.keeper`. With several workers
+another one watches the shared page for what the others have renewed or read; faults and cooldowns
+need no watching, for every choice reads them there.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from kiroproxy.accounts.page import open_cuts, open_ring, private_cuts, private_
 from kiroproxy.accounts.pool import Pool
 from kiroproxy.accounts.store import Store
 from kiroproxy.config import Config, Loaded, Settings
-from kiroproxy.errors import ConfigError, CredentialDead, GatewayError
+from kiroproxy.errors import ConfigError
 from kiroproxy.protocol.corrections import Corrections
 from kiroproxy.protocol.models import Catalogue
 from kiroproxy.server.config_file import ConfigFile
@@ -35,13 +35,14 @@ from kiroproxy.upstream.connection import ConnectionPool
 from kiroproxy.upstream.control import ControlPlane
 from kiroproxy.upstream.dispatch import Dispatcher
 from kiroproxy.upstream.keeper import Keeper
+from kiroproxy.upstream.listings import Listings
+from kiroproxy.upstream.mending import mended
 from kiroproxy.upstream.refresh import Refresher
 from kiroproxy.upstream.usage import Usage
 
 _log = logging.getLogger(__name__)
 
-CATALOGUE_S = 3600.0  # models come and go by the week
-CATALOGUE_RETRY_S = 60.0
+MODELS_S = 10.0  # what is due then is asked for: new credentials, old listings
 FIRST_LISTING_S = 5.0  # a request for a model nobody knows yet waits that long for the list
 FILES_S = 1.0  # two stat() each
 WORKERS_S = 0.05  # two loads each; half of what a change may take to reach every worker
@@ -60,7 +61,6 @@ class Gateway:
         self._listed: list[dict[str, Any]] = []  # what Kiro said last
         self.catalogue = Catalogue(aliases=config.model_aliases)
         self.settings.on_change(self._reconfigure)
-        self._asked_for_models = asyncio.Event()
         self._background: list[asyncio.Task[None]] = []
 
     @property
@@ -92,6 +92,7 @@ class Gateway:
             BalanceFile(self.config.credentials_path),
             now_ms,
         )
+        self.listings = Listings(self.pool, self._listing, now_ms, on_news=self.offer)
         self.pool.on_exhausted = self.usage.ask_after_refusal
         await self.usage.apply_known()
         keeper = Keeper(
@@ -99,7 +100,7 @@ class Gateway:
         )
         self._background = [
             asyncio.create_task(keeper.run()),
-            asyncio.create_task(_forever(self._fetch_catalogue, CATALOGUE_S, CATALOGUE_RETRY_S)),
+            asyncio.create_task(_forever(self._look_at_models, MODELS_S, MODELS_S)),
             asyncio.create_task(_forever(self._follow_files, FILES_S, FILES_S)),
         ]
         if self._page:
@@ -111,6 +112,7 @@ class Gateway:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        await self.listings.aclose()
         await self.usage.aclose()
         await self.refresher.aclose()
         await self.connections.aclose()
@@ -123,38 +125,27 @@ class Gateway:
 
     async def first_listing(self) -> bool:
         """Wait until Kiro was asked for its models once. False: it had been already."""
-        if self._asked_for_models.is_set():
+        if self.listings.were_asked.is_set():
             return False
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._asked_for_models.wait(), FIRST_LISTING_S)
+            await asyncio.wait_for(self.listings.were_asked.wait(), FIRST_LISTING_S)
         return True
 
-    async def _fetch_catalogue(self) -> bool:
-        try:
-            return await self._ask_for_models()
-        finally:
-            self._asked_for_models.set()
+    def offer(self) -> Catalogue:
+        """Bring the catalogue up to what the enabled credentials can do, and return it."""
+        listed = self.listings.rows()
+        if listed is not self._listed:
+            self._listed = listed
+            self.catalogue = Catalogue.from_live(listed, self.config.model_aliases)
+        return self.catalogue
 
-    async def _ask_for_models(self) -> bool:
-        """Ask Kiro what the account may use; without an account there is nobody to ask."""
-        try:
-            lease = self.pool.acquire(model_id="", now_ms=now_ms())
-        except GatewayError:
-            return False
-        try:
-            credential = await self.dispatcher.ready(lease.credential)
-            models = await self.control.list_models(credential)
-            if models:
-                self._listed = models
-                self.catalogue = Catalogue.from_live(models, self.config.model_aliases)
-        except GatewayError as error:
-            _log.info("the model list was not available: %s (%s)", error.message, error.detail)
-            if isinstance(error, CredentialDead):
-                self.pool.report(lease, error, now_ms())
-            return False
-        finally:
-            lease.release()
-        return True
+    async def _listing(self, credential: Credential) -> list[dict[str, Any]]:
+        return await mended(self.dispatcher, credential, self.control.list_models)
+
+    async def _look_at_models(self) -> bool:
+        done = await self.listings.look()
+        self.offer()
+        return done
 
     # -- changes from outside ----------------------------------------------------------------
 

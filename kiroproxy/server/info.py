@@ -45,7 +45,7 @@ class Info:
 
     async def models(self, request: Request, send: Send) -> None:
         """List the models, one page of them."""
-        await send_json(send, request, page(self._gateway.catalogue.entries(), request.query))
+        await send_json(send, request, page(self._gateway.offer().entries(), request.query))
 
     async def model(self, request: Request, send: Send, model_id: str) -> None:
         """Describe one model, under any name it can be asked by."""

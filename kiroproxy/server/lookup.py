@@ -11,16 +11,16 @@ Source: `upstream.dispatch`; BEHAVIOUR.md, "Web search" and "Retries inside the 
 """
 
 import uuid
-from typing import Any
 
 from kiroproxy.accounts.pool import Lease
-from kiroproxy.errors import GatewayError, Throttled, TokenRejected, UpstreamError, WrongProfile
+from kiroproxy.errors import GatewayError, Throttled, UpstreamError
 from kiroproxy.protocol import websearch
 from kiroproxy.protocol.request import Plan
 from kiroproxy.protocol.searching import WebSearch
 from kiroproxy.server.gateway import Gateway, now_ms
 from kiroproxy.server.request import Record
 from kiroproxy.upstream import verdict
+from kiroproxy.upstream.mending import mended
 
 # Another credential, or another moment, may have better luck; more is not worth a search's wait.
 TRIES = 3
@@ -87,7 +87,11 @@ class Lookup:
         self._record.credential_id = lease.credential.id
         try:
             payload = websearch.mcp_request(query, lambda: str(uuid.uuid4()), now_ms())
-            answer = await self._answer(lease, payload)
+            answer = await mended(
+                self._gateway.dispatcher,
+                lease.credential,
+                lambda credential: self._gateway.control.mcp(credential, payload),
+            )
         except UpstreamError as error:
             # The search is another service: its haste or its failures say nothing about the
             # conversation, which the same credential is to go on with.
@@ -98,23 +102,3 @@ class Lookup:
             lease.release()
         pool.report(lease, None, now_ms())
         return websearch.parse_mcp(answer)
-
-    async def _answer(self, lease: Lease, payload: dict[str, Any]) -> dict[str, Any]:
-        """Ask, and once more if a new token or another profile may be all that was missing."""
-        refresher, dispatcher = self._gateway.refresher, self._gateway.dispatcher
-        credential = await dispatcher.ready(lease.credential)
-        try:
-            return await self._gateway.control.mcp(credential, payload)
-        except (TokenRejected, WrongProfile) as fault:
-            if credential.auth_method == "api_key":
-                raise
-            if isinstance(fault, WrongProfile) and not await dispatcher.profiles.resolve(
-                credential
-            ):
-                raise
-            if isinstance(fault, TokenRejected):
-                await refresher.fresh(
-                    lease.credential, force=True, rejected_token=credential.access_token
-                )
-        credential = await dispatcher.ready(lease.credential)
-        return await self._gateway.control.mcp(credential, payload)

@@ -88,9 +88,25 @@ async def test_the_operators_names_are_understood(run_gateway: Any) -> None:
 async def test_a_dead_credential_leaves_the_built_in_catalogue(run_gateway: Any) -> None:
     gateway = await run_gateway()
     gateway.app._gateway.pool.sync([])
-    assert await gateway.app._gateway._fetch_catalogue() is False
     answer = await gateway.client.get("/v1/models")
     assert answer.status_code == 200 and answer.json()["data"]
+
+
+async def test_the_list_is_what_all_credentials_can_do_together(run_gateway: Any) -> None:
+    gateway = await run_gateway(accounts=2)
+    await gateway.app._gateway.listings.were_asked.wait()
+    first, second = gateway.sim.token_state.accounts
+    first.models, second.models = ("claude-sonnet-4.5",), ("claude-opus-4.8", "glm-5")
+    for credential in gateway.app._gateway.pool.serving():
+        await gateway.app._gateway.listings.of(credential, anew=True)
+    answer = await gateway.client.get("/v1/models")
+    ids = [entry["id"] for entry in answer.json()["data"]]
+    assert ids == ["claude-opus-4-8", "claude-sonnet-4-5", "glm-5"]
+    asked = await gateway.ask(model="claude-opus-4-8")
+    assert asked.status_code == 200
+    (request,) = gateway.sim.of("generate")
+    token = request.headers["authorization"].removeprefix("Bearer ")
+    assert token == second.access_token  # the other one is not asked for what it lacks
 
 
 COUNTED = {
