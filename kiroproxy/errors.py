@@ -294,6 +294,8 @@ class Unmet(UpstreamError):
 class RefreshFailed(UpstreamError):
     """The token could not be renewed for a reason that passes by itself."""
 
+    status = 503
+
 
 class CredentialDead(UpstreamError):
     """The refresh token is revoked or malformed; only a new login helps."""

@@ -38,6 +38,7 @@ from kiroproxy.errors import (
     NoCredential,
     NotFound,
     QuotaExhausted,
+    RefreshFailed,
     Throttled,
 )
 
@@ -48,6 +49,7 @@ _REFUSED_MS = 3_600_000
 # What Kiro refused to an account is asked of it again after that: plans change, lists come late.
 _DENIED_MS = 3_600_000
 _MODELS_MAX = 1000
+_LOOKED_AT = 64  # credentials, in order to say what everybody suffers from
 
 
 class Lease:
@@ -132,7 +134,8 @@ class Pool:
 
         Shape: `exclude` holds ids that this request has used up; requests of one `conversation`
         go to one credential as long as it is usable.
-        Raises: Throttled, QuotaExhausted, NoCredential — all are out; see `_why_nobody`.
+        Raises: Throttled, RefreshFailed, QuotaExhausted, NoCredential — all are out, see
+                `_why_nobody`;
             NotFound — none of them may use the model.
         Cost: see `Roster.take`; one lease is allocated. The first choice for a model that some
             lack costs O(slots), until something becomes known anew.
@@ -205,6 +208,11 @@ class Pool:
             return QuotaExhausted(
                 "The plan of every credential is used up", retry_after_s=_seconds(quota_ms, now_ms)
             )
+        if wait_ms > now_ms and self._is_login_down(choice):
+            return RefreshFailed(
+                "The login service does not answer for any account; try again later",
+                retry_after_s=_seconds(wait_ms, now_ms),
+            )
         if wait_ms > now_ms:
             return Throttled(
                 "Every credential is cooling down or at its limit; try again later",
@@ -214,6 +222,12 @@ class Pool:
             return NoCredential("Every usable credential has failed this request")
         # It became usable since the choice, or another worker is in the middle of one.
         return Throttled("Every credential is at its limit", retry_after_s=_BUSY_S)
+
+    def _is_login_down(self, choice: "_Choice") -> bool:
+        """Say whether it is not Kiro that makes everybody wait. Cost: bounded, on failures only."""
+        states = [slot.state for slot in choice.order[:_LOOKED_AT]]
+        waiting = [state for state in states if not state.reason and not state.quota_until_ms]
+        return bool(waiting) and all(state.refresh_failures for state in waiting)
 
     # -- changes from outside --------------------------------------------------------------
 

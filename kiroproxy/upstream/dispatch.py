@@ -30,6 +30,8 @@ from kiroproxy.accounts.credential import Credential
 from kiroproxy.accounts.pool import Lease, Pool
 from kiroproxy.config import Config, Source
 from kiroproxy.errors import (
+    BadFrame,
+    EmptyAnswer,
     GatewayError,
     ModelRefused,
     PromptTooLong,
@@ -141,12 +143,12 @@ class Dispatcher:
         self.rng = rng
         self.sleep = sleep
         self.ids = ids
-        self.budget = RetryBudget(clock())
+        self.budget = RetryBudget()
         self._forms: dict[int, tuple[Credential, Config, Form]] = {}  # by credential id
 
     def exchange(self, plan: Plan, config: Config | None = None) -> "Exchange":
         """Begin the tries of one client request. Shape: `config` is the one it started with."""
-        self.budget.deposit(self.clock())
+        self.budget.deposit()
         return Exchange(self, plan, config or self.source.current)
 
     async def ready(self, credential: Credential, *, door: str = "") -> Credential:
@@ -203,6 +205,7 @@ class Exchange:
         self._seen: list[GatewayError] = []
         self._cure: Callable[[], Awaitable[None]] | None = None
         self._wait_s = 0.0
+        self._nonsense = 0  # tries whose answer was no stream that makes sense
 
     async def __aenter__(self) -> Self:
         return self
@@ -323,6 +326,7 @@ class Exchange:
     def succeeded(self) -> None:
         """Note that the answer was read to its end."""
         self._report(None)
+        self._shared.budget.succeeded()
         self._let_go()
 
     def close(self) -> None:
@@ -431,14 +435,18 @@ class Exchange:
         self._passed.add(credential_id)
         if verdict.condemns(error) or self._tries_of[credential_id] >= _TRIES_A_CREDENTIAL:
             self._spent.add(credential_id)
-        if self._tries >= _TRIES_A_REQUEST or (error.retry_after_s or 0) > self._patience(error):
+        if self._tries >= _TRIES_A_REQUEST or self._is_hopeless(error):
             return False
+        # A condemned credential's wait concerns it alone; nobody else's is longer than ours.
+        is_patient = verdict.condemns(error) or (error.retry_after_s or 0) <= _LONGEST_WAIT_S
         if not verdict.condemns(error):
-            if not self._shared.budget.withdraw(self._shared.clock()):
+            if not self._shared.budget.withdraw():
                 return False
-            self._wait_s = self._backoff(error)
-        try:
-            self._lease = self._acquire()  # now: nobody should wait in order to learn of nobody
+            self._wait_s = self._backoff(error, is_patient)
+        try:  # now: nobody should wait in order to learn of nobody
+            self._lease = (
+                self._acquire() if is_patient else self._choose(self._spent | self._passed)
+            )
         except GatewayError as nobody:
             self._seen.append(nobody)
             return False
@@ -506,14 +514,16 @@ class Exchange:
         self._cured.add(mark)
         return is_first
 
-    def _patience(self, error: UpstreamError) -> float:
-        """How long a told wait is ours; a condemned credential's wait concerns it alone."""
-        return float("inf") if verdict.condemns(error) else _LONGEST_WAIT_S
+    def _is_hopeless(self, error: UpstreamError) -> bool:
+        """Whether a stream that made no sense has made none often enough: it may be the request."""
+        self._nonsense += isinstance(error, (BadFrame, ProtocolViolation, EmptyAnswer))
+        return self._nonsense >= _TRIES_A_CREDENTIAL
 
-    def _backoff(self, error: UpstreamError) -> float:
+    def _backoff(self, error: UpstreamError, is_patient: bool) -> float:
+        """Return how long to wait; who cannot wait as long as told asks somebody else soon."""
         grown_s = min(_BACKOFF_FIRST_S * 2.0 ** (self._tries - 1), _BACKOFF_CAP_S)
         jittered_s = grown_s * (1 + _JITTER * (2 * self._shared.rng() - 1))
-        return max(jittered_s, error.retry_after_s or 0.0)
+        return max(jittered_s, (error.retry_after_s or 0.0) if is_patient else 0.0)
 
     # -- bookkeeping -------------------------------------------------------------------------
 

@@ -396,6 +396,18 @@ def test_a_refresh_that_failed_for_the_moment_cools_shortly_and_never_disables()
 # -- nobody left ---------------------------------------------------------------------------
 
 
+def test_a_login_service_that_is_down_is_not_called_a_rate_limit() -> None:
+    two, failed = pool(0, 1), errors.RefreshFailed("x")
+    ask(two, failed), ask(two, failed)
+    with pytest.raises(errors.RefreshFailed) as caught:
+        acquire(two)
+    assert (caught.value.status, caught.value.retry_after_s) == (503, 5)
+    throttled = pool(0, 1)
+    ask(throttled, failed), ask(throttled, errors.Throttled("x", retry_after_s=9))
+    with pytest.raises(errors.Throttled):
+        acquire(throttled)
+
+
 def test_an_empty_pool_says_what_to_do() -> None:
     with pytest.raises(errors.NoCredential, match=r"credentials\.json.*KIRO_API_KEY") as caught:
         acquire(pool())

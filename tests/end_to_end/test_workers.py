@@ -16,7 +16,18 @@ import httpx
 import pytest
 from support.gateway import Gateway
 
-from kiroproxy.simulator.script import Hold, Script, Silence, answer, refuse
+from kiroproxy.simulator.script import (
+    Damage,
+    Drop,
+    Hold,
+    Refuse,
+    Script,
+    Silence,
+    Start,
+    Text,
+    answer,
+    refuse,
+)
 from kiroproxy.simulator.server import Simulator
 from kiroproxy.simulator.tokens import TokenState
 
@@ -173,3 +184,34 @@ async def test_an_edited_config_reaches_every_worker_and_no_running_stream(
     gateway.key = "sk-from-now-on"
     for worker in workers(gateway):
         assert (await ask(gateway, worker)).status_code == 200
+
+
+OUTAGES = {
+    "every answer a 500": Script((Refuse(500, "InternalServerException", "no"),)),
+    "no capacity": refuse(503, "ServiceUnavailableException", "later"),
+    "every connection reset": Script((Start(), Drop("reset"))),
+    "streams that make no sense": Script((Start(), Damage(), Text("x"))),
+}
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+async def test_a_full_outage_costs_kiro_a_fifth_more_requests_at_most(
+    two: Any, outage: str
+) -> None:
+    tokens = TokenState()
+    for _ in range(3):
+        tokens.add_social()
+    asked = 300
+    async with Simulator(lambda _: OUTAGES[outage], pace_s=0.0, tokens=tokens) as sim:
+        gateway = await two(sim)
+        gate = asyncio.Semaphore(40)
+
+        async def one(client: httpx.AsyncClient) -> int:
+            async with gate:
+                return (await client.post("/v1/messages", json=HELLO)).status_code
+
+        async with gateway.client() as client:
+            statuses = await asyncio.gather(*(one(client) for _ in range(asked)))
+        assert set(statuses) <= {500, 502, 503, 504, 529}
+        attempts = len(sim.of("generate"))
+        assert asked <= attempts <= asked * 1.2

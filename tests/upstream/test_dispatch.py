@@ -349,7 +349,7 @@ async def test_outage_is_not_answered_with_nine_times_the_traffic(kiro):
     k.dispatcher.pool.report = lambda *args: None  # so that no cooldown hides the effect
     for _ in range(100):
         await k.fails(ServerFault)
-    assert len(k.asked) < 100 + 100 + 100 * 0.2 + 1  # requests + reserve + their share
+    assert len(k.asked) <= 100 + 10 + 100 * 0.1  # requests + reserve + their share
 
 
 # -- credentials that are out ----------------------------------------------------------------
@@ -410,6 +410,23 @@ async def test_long_wait_for_capacity_is_left_to_the_client(kiro):
     k = await kiro([refusal(500, "x", "MODEL_TEMPORARILY_UNAVAILABLE", "retry-after: 60\r\n")])
     assert (await k.fails(Overloaded)).retry_after_s == 60
     assert (len(k.asked), k.waits) == (1, [])
+
+
+async def test_a_long_wait_for_capacity_is_no_reason_not_to_ask_somebody_else(kiro):
+    full = refusal(500, "x", "MODEL_TEMPORARILY_UNAVAILABLE", "retry-after: 60\r\n")
+    k = await kiro({"t1": [full], "t2": [OK]}, 2)
+    assert await k.ask() == b"hello"
+    assert (k.asked, k.waits) == (["t1", "t2"], [0.2])
+    both = await kiro({"t1": [full], "t2": [full]}, 2)
+    assert (await both.fails(Overloaded)).retry_after_s == 60
+    assert both.asked == ["t1", "t2"]
+
+
+@pytest.mark.parametrize("count", [1, 5])
+async def test_an_answer_that_makes_no_sense_is_asked_for_three_times_in_all(kiro, count):
+    k = await kiro([refusal(200, "")], count)
+    await k.fails(ProtocolViolation)
+    assert len(k.asked) == 3
 
 
 async def test_short_wait_is_kept(kiro):
@@ -499,7 +516,7 @@ async def test_api_key_is_not_renewed(kiro):
 
 @pytest.mark.parametrize(
     ("kind", "told"),
-    [(RefreshFailed, Throttled), (CredentialDead, CredentialDead)],  # the first passes, and when
+    [(RefreshFailed, RefreshFailed), (CredentialDead, CredentialDead)],
 )
 @pytest.mark.parametrize("forced", [False, True])
 async def test_failed_renewal_moves_on(kiro, kind, told, forced):
@@ -507,7 +524,8 @@ async def test_failed_renewal_moves_on(kiro, kind, told, forced):
     k.refresher.fault = kind("no", detail="why")
     if forced:
         k.refresher.calls.append("so that only the forced renewal fails")
-    await k.fails(told)
+    fault = await k.fails(told)
+    assert fault.retry_after_s == (5 if told is RefreshFailed else None)  # passes, and when
     assert len(k.asked) == forced
     assert k.view().refresh_failures == 1
 
