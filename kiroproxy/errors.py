@@ -11,7 +11,8 @@
         │   ├── BadFrame  ProtocolViolation  EmptyAnswer
         │   ├── Throttled  Overloaded  ServerFault  QuotaExhausted
         │   ├── TokenRejected  AccessDenied  WrongDoor  Suspended  WrongProfile
-        │   ├── Refused  PromptTooLong  SignatureRefused  ModelRefused  Unmet
+        │   ├── Refused  PromptTooLong  OutputTooLong  SignatureRefused  ModelRefused
+        │   ├── Unmet
         │   └── RefreshFailed  CredentialDead
         ├── NoCredential            nobody left to ask
         └── InternalError           ours
@@ -239,10 +240,13 @@ class TokenRejected(UpstreamError):
     """The access token is not (or no longer) valid: refresh once, then give up on it."""
 
     retry = Retry.SAME
+    should_retry = False  # here and below: the operator's to mend, not a matter of time
 
 
 class AccessDenied(UpstreamError):
     """The credential is valid and still may not do this."""
+
+    should_retry = False
 
 
 class WrongDoor(AccessDenied):
@@ -253,10 +257,13 @@ class WrongProfile(UpstreamError):
     """The profile ARN is missing, foreign, or of another region: resolve it and ask again."""
 
     retry = Retry.SAME
+    should_retry = False
 
 
 class Suspended(UpstreamError):
     """Kiro locked the account. Asking again makes it worse."""
+
+    should_retry = False
 
 
 class Refused(UpstreamError):
@@ -270,12 +277,18 @@ class Refused(UpstreamError):
 class ModelRefused(Refused):
     """This credential may not use the model; another one may."""
 
+    status = 404
+    kind = "not_found_error"
     retry = Retry.NEXT
     model_id = ""  # Kiro's id, set by who knows what was asked for
 
 
 class PromptTooLong(Refused):
     """The conversation does not fit the model's context window."""
+
+
+class OutputTooLong(Refused):
+    """The conversation fits, but not with the room it asks for its answer."""
 
 
 class SignatureRefused(Refused):
@@ -300,8 +313,16 @@ class RefreshFailed(UpstreamError):
 class CredentialDead(UpstreamError):
     """The refresh token is revoked or malformed; only a new login helps."""
 
+    should_retry = False
+
 
 class NoCredential(GatewayError):
     """Nobody left to ask: none configured, none enabled, or all cooling down."""
 
     status = 503
+
+    def __init__(
+        self, message: str, *, detail: str = "", retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message, detail=detail, retry_after_s=retry_after_s)
+        self.should_retry = None if retry_after_s is not None else False

@@ -206,7 +206,8 @@ class Pool:
             )
         if wait_ms < 0:
             return QuotaExhausted(
-                "The plan of every credential is used up", retry_after_s=_seconds(quota_ms, now_ms)
+                "Your credit balance is too low: the Kiro plan of every credential is used up",
+                retry_after_s=_seconds(quota_ms, now_ms),
             )
         if wait_ms > now_ms and self._is_login_down(choice):
             return RefreshFailed(

@@ -34,6 +34,7 @@ from kiroproxy.errors import (
     EmptyAnswer,
     GatewayError,
     ModelRefused,
+    OutputTooLong,
     PromptTooLong,
     ProtocolViolation,
     Refused,
@@ -77,6 +78,8 @@ class Plan(Protocol):
     def input_tokens(self) -> int: ...
     @property
     def context_window(self) -> int: ...
+    @property
+    def max_tokens(self) -> int: ...
     @property
     def conversation_id(self) -> str: ...
     def body(self, profile_arn: str | None) -> bytes: ...
@@ -314,6 +317,9 @@ class Exchange:
         """Return what the client should see of a failure that no try follows."""
         if isinstance(error, PromptTooLong):
             return faults.with_numbers(error, self._plan.input_tokens, self._plan.context_window)
+        if isinstance(error, OutputTooLong):
+            plan = self._plan
+            return faults.with_room(error, plan.input_tokens, plan.max_tokens, plan.context_window)
         if isinstance(error, Refused) and not isinstance(error, ModelRefused):
             return error
         return verdict.best([*self._seen, error])
@@ -428,6 +434,7 @@ class Exchange:
         credential_id = self._lease.credential.id
         if isinstance(error, ModelRefused):
             error.model_id = self._plan.model.id
+            error.message = f"model: {error.model_id}: {error.message}"
         self._report(error)
         self._let_go()
         if self._is_final(error):

@@ -22,6 +22,7 @@ from kiroproxy.errors import (
     ConnectionLost,
     EmptyAnswer,
     ModelRefused,
+    OutputTooLong,
     Overloaded,
     PromptTooLong,
     ProtocolViolation,
@@ -95,6 +96,19 @@ def classify_failure(failure: StreamFailure) -> UpstreamError:
     )
 
 
+def with_room(error: OutputTooLong, tokens: int, wanted: int, maximum: int) -> OutputTooLong:
+    """Return the error in the wording on which Claude Code asks again for a shorter answer.
+
+    Shape: as `with_numbers`; `wanted` is the request's max_tokens.
+    """
+    counted = max(tokens, maximum - wanted + 1)
+    return OutputTooLong(
+        f"input length and `max_tokens` exceed context limit: {counted} + {wanted} > {maximum}, "
+        "decrease input length or `max_tokens` and try again",
+        detail=error.detail,
+    )
+
+
 def with_numbers(error: PromptTooLong, tokens: int, maximum: int) -> PromptTooLong:
     """Return the error in the wording that makes Claude Code compact its conversation.
 
@@ -119,24 +133,29 @@ _CAPACITY = (
 )
 _TOO_LONG = ("CONTENT_LENGTH_EXCEEDS_THRESHOLD", "PROMPT_TOO_LONG")
 _TOKEN_NAMES = ("ExpiredTokenException", "InvalidTokenException", "UnrecognizedClientException")
-# Our words for the reasons of a ValidationException that a client's author can act on.
+# Anthropic's words where it has some, for clients match on them; ours where it has none. Its
+# numbers are Kiro's too as far as is known.
 _REFUSALS = {
-    "INVALID_MODEL_ID": "Kiro does not offer this model to the account: the id is unknown, the "
-    "plan does not include it, or it is hidden in this region",
-    "TOOL_USE_RESULT_MISMATCH": "tool_result blocks do not match the tool_use blocks before them",
-    "TOOL_SCHEMA_INVALID": "Kiro does not accept the input_schema of one of the tools",
-    "TOOL_CONFIG_MISSING": "the conversation uses tools, and none is defined",
-    "TOOL_DUPLICATE": "two tools have the same name",
+    "INVALID_MODEL_ID": "Kiro does not offer it to the account: the id is unknown, the plan does "
+    "not include it, or it is hidden in this region",
+    "TOOL_USE_RESULT_MISMATCH": "messages: `tool_use` ids were found without `tool_result` blocks "
+    "immediately after. Each `tool_use` block must have a corresponding `tool_result` block in the "
+    "next message.",
+    "TOOL_SCHEMA_INVALID": "tools: JSON schema is invalid: Kiro does not accept the input_schema "
+    "of one of the tools",
+    "TOOL_CONFIG_MISSING": "tools: the conversation uses tools, and none is defined",
+    "TOOL_DUPLICATE": "tools: Tool names must be unique.",
     "INVALID_CONVERSATION_ID": "Kiro does not know the conversation",
     "REQUEST_BODY_INVALID": "Kiro could not read the request",
     "REQUEST_BODY_INVALID_JSON": "Kiro could not read the request",
     "CONVERSATION_LIMIT_EXCEEDED": "the conversation has too many turns for Kiro; start a new one",
-    "IMAGE_COUNT_EXCEEDED": "the request holds too many images",
-    "IMAGE_DIMENSION_EXCEEDED": "image dimensions exceed Kiro's maximum",
-    "IMAGE_SIZE_EXCEEDED": "an image exceeds Kiro's maximum size",
+    "IMAGE_COUNT_EXCEEDED": "Too much media: the request holds more images than Kiro takes",
+    "IMAGE_DIMENSION_EXCEEDED": "At least one of the image dimensions exceed max allowed size for "
+    "many-image requests: 2000 pixels",
+    "IMAGE_SIZE_EXCEEDED": "image exceeds 5 MB maximum",
     "IMAGE_FORMAT_UNSUPPORTED": "Could not process image: the format is not supported",
     "IMAGE_MIME_MISMATCH": "Could not process image: it is not of the type it claims",
-    "DOCUMENT_COUNT_EXCEEDED": "the request holds too many documents",
+    "DOCUMENT_COUNT_EXCEEDED": "Too much media: the request holds more documents than Kiro takes",
     "DOCUMENT_DUPLICATE_NAME": "two documents have the same name",
     # Claude Code looks for these very words; 100 is Claude's own limit, Kiro does not tell its.
     "DOCUMENT_MAXIMUM_PAGES_EXCEEDED": "A maximum of 100 PDF pages may be provided.",
@@ -165,10 +184,33 @@ def _refused(told: Told) -> UpstreamError:
     return Refused(message, detail=told.detail)
 
 
+# What of a request's own fields a refused body names → words on which clients leave it out.
+_FIELDS = (
+    (("effort",), "output_config.effort: Extra inputs are not permitted"),
+    (("thinking", "display"), "thinking.adaptive.display: Input should be 'summarized'"),
+    (("thinking", "disabled"), '"thinking.type.disabled" is not supported for this model.'),
+    (("adaptive",), "adaptive thinking is not supported on this model"),
+)
+
+
+def _body_refused(told: Told) -> UpstreamError:
+    for words, message in _FIELDS:
+        if all(word in told.words for word in words):
+            return Refused(message, detail=told.detail)
+    return _refused(told)
+
+
 def _refused_for_now(told: Told) -> UpstreamError:
     """Refuse, and say that one more try is worth it."""
     fault = _refused(told)
     fault.retry = Retry.SAME
+    return fault
+
+
+def _perhaps_refused(told: Told) -> UpstreamError:
+    """Refuse what Kiro was seen to accept the next time, letter for letter."""
+    fault = _refused_for_now(told)
+    fault.should_retry = True
     return fault
 
 
@@ -221,7 +263,7 @@ _RULES: tuple[tuple[Callable[[Told], bool], Verdict], ...] = (
             or (told.status == 402 and told.reason not in _REFUSALS)
             or told.says("monthly request limit", "limit for overages")
         ),
-        _as(QuotaExhausted, "the plan of the account is used up"),
+        _as(QuotaExhausted, "Your credit balance is too low: the Kiro plan is used up"),
     ),
     (
         lambda told: (
@@ -238,7 +280,15 @@ _RULES: tuple[tuple[Callable[[Told], bool], Verdict], ...] = (
         ),
         _as(SignatureRefused, "Invalid `signature` in `thinking` block"),
     ),
-    (lambda told: told.says("invalid tool use format"), _refused_for_now),
+    (
+        lambda told: (
+            told.says("exceed context limit")
+            or (told.says("max_tokens") and told.says("context window", "context limit"))
+        ),
+        _as(OutputTooLong, "input length and `max_tokens` exceed context limit"),
+    ),
+    (lambda told: told.says("invalid tool use format"), _perhaps_refused),
+    (lambda told: told.reason == "REQUEST_BODY_INVALID", _body_refused),
     (
         lambda told: told.reason == "INVALID_MODEL_ID" or told.says("invalid model id"),
         _as(ModelRefused, _REFUSALS["INVALID_MODEL_ID"]),

@@ -68,6 +68,7 @@ class FakePlan:
     model = SimpleNamespace(id="m")
     input_tokens: int = 150
     context_window: int = 200
+    max_tokens: int = 50
     has_reasoning: bool = True
     conversation_id: str = ""
 
