@@ -3,10 +3,11 @@
 import errno
 import hashlib
 import json
+import math
 import os
 import random
 import signal
-import time
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -353,39 +354,61 @@ def test_a_token_survives_a_file_that_is_broken_for_a_while(
 # -- kills ---------------------------------------------------------------------------------
 
 
-def write_until_killed(path: Path) -> None:
-    store = Store(path, Config())
-    store.load()
-    for number in range(10_000):
-        store.update(1, {"accessToken": f"a{number}", "refreshToken": f"{number:0200}"})
+class Steps:
+    """Counts what a thread does: every call and every return, of Python and of C."""
+
+    def __init__(self, last: float = math.inf) -> None:
+        self.done, self._last = 0, last
+
+    def __call__(self, *_: object) -> None:
+        self.done += 1
+        if self.done > self._last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def write(store: Store, numbers: range, steps: Steps) -> None:
+    sys.setprofile(steps)
+    try:
+        for number in numbers:
+            store.update(1, {"accessToken": f"a{number}", "refreshToken": f"{number:0200}"})
+    finally:
+        sys.setprofile(None)
+
+
+def write_until_killed(path: Path, last_step: int) -> int:
+    """Have a child write until it comes to a step; return how it ended."""
+    child = os.fork()
+    if child == 0:
+        try:
+            store = Store(path, Config())
+            store.load()
+            write(store, range(100, 10_000), Steps(last_step))
+        finally:
+            os._exit(1)
+    return os.waitpid(child, 0)[1]
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_hundred_kills_at_any_moment_lose_nothing(
     make_store: MakeStore, make_entry: MakeEntry, path: Path
 ) -> None:
-    make_store([make_entry(id=1, mine={"deep": ["x" * 5000]}), {**make_entry(), "id": 2}]).load()
+    store = make_store([make_entry(id=1, mine={"deep": ["x" * 5000]}), {**make_entry(), "id": 2}])
+    store.load()
+    three_writes = Steps()
+    write(store, range(3), three_writes)
     chance = random.Random(7)
     latest = -1
     for _ in range(100):
-        child = os.fork()
-        if child == 0:
-            try:
-                write_until_killed(path)
-            finally:
-                os._exit(1)
-        time.sleep(chance.uniform(0.002, 0.02))  # the moment of the kill is the input here
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        assert write_until_killed(path, chance.randrange(three_writes.done)) == signal.SIGKILL
         first, second = content(path)
         assert mode(path) == 0o600
         assert first["mine"] == {"deep": ["x" * 5000]}
         assert second["id"] == 2
-        assert first.get("accessToken", "a").removeprefix("a") == (
-            first["refreshToken"].lstrip("0") or "0" if "accessToken" in first else ""
-        ), "one write was seen in halves"
-        latest = max(latest, int(first.get("accessToken", "a-1")[1:]))
-    assert latest > 0, "no child came as far as a write"
+        assert first["accessToken"][1:] == (first["refreshToken"].lstrip("0") or "0"), (
+            "one write was seen in halves"
+        )
+        latest = max(latest, int(first["accessToken"][1:]))
+    assert latest > 100, "no child came as far as a second write"
     Store(path, Config()).load()
     assert {each.name for each in path.parent.iterdir()} == {path.name, f".{path.name}.lock"}
 
