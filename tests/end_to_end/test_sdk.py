@@ -9,6 +9,7 @@ from typing import Any
 
 import anthropic
 import pytest
+from support.witness import Witness
 
 from kiroproxy.simulator.script import Interleaved, Reasoning, Tail, Tool, answer, refuse
 from kiroproxy.simulator.server import Simulator
@@ -28,10 +29,14 @@ WEATHER: dict[str, Any] = {
 
 @pytest.fixture
 async def sdk(gateway: Any) -> AsyncIterator[anthropic.AsyncAnthropic]:
-    async with anthropic.AsyncAnthropic(
-        base_url=gateway.url, api_key=gateway.key, max_retries=0, timeout=20
-    ) as made:
+    async with (
+        Witness(gateway.port) as witness,
+        anthropic.AsyncAnthropic(
+            base_url=witness.url, api_key=gateway.key, max_retries=0, timeout=20
+        ) as made,
+    ):
         yield made
+    witness.readings()
 
 
 async def test_create_answers_with_text_and_usage(

@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 from support.sse import judge
 from support.sse import parse as events_of
+from support.witness import judge_answers
 
 from kiroproxy.config import Config, UpstreamUrls
 from kiroproxy.server.app import App, create
@@ -44,6 +45,18 @@ def parse(raw: bytes) -> Wire:
     return Wire(int(first.split()[1]), headers, body)
 
 
+class Recorder(asyncio.StreamReader):
+    """A reader that keeps what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.record = bytearray()
+
+    def feed_data(self, data: bytes) -> None:
+        self.record += data
+        super().feed_data(data)
+
+
 class Running:
     """An application under uvicorn, with our protocol, on this test's own loop."""
 
@@ -51,9 +64,21 @@ class Running:
         self.server = server
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
+        self.recorders: list[Recorder] = []
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.port)
+        reader = Recorder()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_connection(lambda: protocol, "127.0.0.1", self.port)
+        self.recorders.append(reader)
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+    def judge(self) -> None:
+        """Read the streams strictly that came whole on raw connections."""
+        for recorder in self.recorders:
+            if b"\r\ncontent-type: text/event-stream" in recorder.record[:1000]:
+                judge_answers([b"POST"], bytes(recorder.record))
 
     async def raw(self, data: bytes) -> Wire:
         """Send bytes and return everything that comes back before the server closes."""
@@ -96,12 +121,14 @@ async def running(app: Any, limits: Limits, options: dict[str, Any]) -> AsyncIte
     while not server.started:
         assert not serving.done(), serving.result()
         await asyncio.sleep(0)
+    run = Running(server, listener.getsockname()[1])
     try:
-        yield Running(server, listener.getsockname()[1])
+        yield run
     finally:
         server.should_exit = True
         await serving
         listener.close()
+    run.judge()
 
 
 # -- the whole gateway against the simulator -------------------------------------------------
@@ -172,6 +199,7 @@ async def run_gateway(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
         options = {"lifespan": "on", **(uvicorn_options or {})}
         found = await stack.enter_async_context(running(app, limits or Limits(), options))
         gateway = Gateway(found.server, found.port)
+        gateway.recorders = found.recorders  # judged where `found` ends
         gateway.sim, gateway.app = sim, app
         gateway.client = await stack.enter_async_context(
             httpx.AsyncClient(

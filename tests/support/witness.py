@@ -55,7 +55,11 @@ class Witness:
 
     def readings(self) -> list[Reading]:
         """Read every stream that came to its end strictly; AssertionError for a bad one."""
-        return [read(body) for record in self._records for body in _streams(record)]
+        return [
+            reading
+            for record in self._records
+            for reading in judge_answers(_methods(bytes(record.asked)), bytes(record.answered))
+        ]
 
     async def _accept(self, down_in: asyncio.StreamReader, down_out: asyncio.StreamWriter) -> None:
         record = _Record()
@@ -93,14 +97,18 @@ def _methods(asked: bytes) -> list[bytes]:
     return found
 
 
-def _streams(record: _Record) -> Iterator[bytes]:
+def judge_answers(methods: list[bytes], answered: bytes) -> list[Reading]:
+    """Read the whole event streams among a connection's answers strictly."""
+    return [read(body) for body in _streams(methods, answered)]
+
+
+def _streams(methods: list[bytes], answered: bytes) -> Iterator[bytes]:
     """Yield the bodies of a connection's whole event streams."""
-    rest = bytes(record.answered)
-    for method in _methods(bytes(record.asked)):
+    for method in methods:
         reader = h11.Connection(h11.CLIENT)
         reader.send(h11.Request(method=method, target="/", headers=[("host", "witness")]))
         reader.send(h11.EndOfMessage())
-        reader.receive_data(rest)
+        reader.receive_data(answered)
         kind, body = b"", bytearray()
         while not isinstance(event := reader.next_event(), h11.EndOfMessage):
             if event is h11.NEED_DATA:  # the client left in the middle, or we were cut off
@@ -111,7 +119,7 @@ def _streams(record: _Record) -> Iterator[bytes]:
                 body += event.data
         if kind.startswith(b"text/event-stream"):
             yield bytes(body)
-        rest = reader.trailing_data[0]
+        answered = reader.trailing_data[0]
 
 
 @contextlib.asynccontextmanager
