@@ -76,11 +76,21 @@ async def send(shared: Shared, capture: dict[str, Any]) -> httpx.Response:
     )
 
 
+def words(capture: dict[str, Any]) -> str:
+    """What the model says: words, or an object where the client has asked for one."""
+    wanted = (capture["body"].get("output_config") or {}).get("format")
+    if not wanted:
+        return "Here you are: 你好 🙂"
+    samples = {"string": "你好", "number": 1}
+    members = wanted["schema"]["properties"]
+    return json.dumps({name: samples[kind["type"]] for name, kind in members.items()})
+
+
 def reply(capture: dict[str, Any]) -> Any:
     """A thoughtful answer that calls the first tool the client declares, if it declares any."""
     tools = [tool["name"] for tool in capture["body"].get("tools", []) if "input_schema" in tool]
     call = [Tool(tools[0], '{"command": "true"}', size=5)] if tools else []
-    return answer(Reasoning("Let me see."), "Here you are: 你好 🙂", *call)
+    return answer(Reasoning("Let me see."), words(capture), *call)
 
 
 @pytest.mark.parametrize("capture", named("/v1/messages"))
@@ -106,7 +116,7 @@ async def test_a_recorded_request_is_answered(
         message = answered.json()
     assert message["model"] == capture["body"]["model"]
     texts = [block["text"] for block in message["content"] if block["type"] == "text"]
-    assert texts == ["Here you are: 你好 🙂"]
+    assert texts == [words(capture)]
     has_tool = any("input_schema" in tool for tool in capture["body"].get("tools", []))
     assert message["stop_reason"] == ("tool_use" if has_tool else "end_turn")
 

@@ -141,6 +141,8 @@ def test_the_message_is_what_a_streaming_client_puts_together(
         context_window = 200_000
         stop_sequences = ()
         max_tokens = 1024
+        max_calls = None
+        written_calls = None
         search_tool = ""
 
     answer = Answer(Plan(), "msg_1")
