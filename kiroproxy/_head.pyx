@@ -48,6 +48,7 @@ def _fill_tables():
 _fill_tables()
 
 cdef bytes CONTENT_LENGTH = b"content-length"
+cdef bytes HOST = b"host"
 cdef bytes TRANSFER_ENCODING = b"transfer-encoding"
 # A message with one of these is more than a head and a body of known length.
 cdef frozenset REFUSED = frozenset((
@@ -165,6 +166,8 @@ def read_request(bytes data):
     length = read_fields(start + line + 11, min(size, HEAD_MAX) - line - 11, fields)
     length += line + 11
     if length == line + 11 or TRANSFER_ENCODING in fields or CONTENT_LENGTH not in fields:
+        return None
+    if HOST not in fields:
         return None
     missing = _number(fields[CONTENT_LENGTH]) - (size - length)
     if missing:

@@ -24,11 +24,13 @@ import asyncio
 import logging
 import os
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -63,6 +65,8 @@ class Limits:
     line_bytes: int = 8 * 1024
     headers_bytes: int = 32 * 1024
     header_count: int = 100
+    # Of a chunked body, beyond eight times what it holds: sizes, extensions, trailers.
+    framing_bytes: int = 16 * 1024
     head_timeout_s: float = 10.0
     # The application refuses a late body itself; this is the backstop for the bodies it
     # never asked for, so it comes later.
@@ -116,7 +120,11 @@ class Protocol(HttpToolsProtocol):
         self._in_head = True
         self._arrived_bytes = 0  # of the head, counted in reads
         self._headers_bytes = 0  # of the head, counted in parsed headers
+        self._framed_bytes = 0  # of the body as it came …
+        self._body_bytes = 0  # … and what it holds
         self._refusal: GatewayError | None = None
+        self._fed = b""  # what the parser is reading
+        self._is_upgrade = False  # the parser stops behind this head, which offers one
 
     # -- transport callbacks -----------------------------------------------------------
 
@@ -168,8 +176,15 @@ class Protocol(HttpToolsProtocol):
     def _feed(self, data: bytes) -> None:
         if self._in_head:
             self._arrived_bytes += len(data)
+        else:
+            self._framed_bytes += len(data)
+        self._fed = data
         super().data_received(data)
+        self._fed = b""
         if self._deaf:
+            return
+        if not self._in_head and self._is_padded():
+            self._refuse(RequestError("The framing of the request body is too large"))
             return
         # A header is reported when it is whole; one that never ends shows only here.
         if self._in_head and self._arrived_bytes > self._head_limit():
@@ -210,11 +225,26 @@ class Protocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self.parser.get_method() == b"CONNECT":
+            self._stop(RequestError("The request is not for this server"))
+        self._is_upgrade = self.parser.should_upgrade()
+        if self._is_upgrade:
+            return  # it begins again, without the offer
+        names = [name for name, _ in self.headers]
+        hosts = names.count(b"host")
+        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
+            self._stop(RequestError("host: exactly one is required"))
         self._in_head = False
-        self._arrived_bytes = 0
+        self._arrived_bytes = self._framed_bytes = self._body_bytes = 0
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
+        if self._is_upgrade:
+            return
         self._in_head, self._in_message = True, False
         super().on_message_complete()
         if not self.pipeline:
@@ -222,10 +252,24 @@ class Protocol(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def _unsupported_upgrade_warning(self) -> None:
-        # h2c or websocket was offered and is declined by answering in HTTP/1.1. The parser
-        # has stopped at this message, so the connection cannot carry another.
-        if self.cycle is not None and not self.cycle.response_started:
-            self.cycle.keep_alive = False
+        """Decline an offered h2c or websocket by going on in HTTP/1.1 (called by the base class).
+
+        The parser takes what follows such a head for another protocol, also the body of a POST
+        with which a client merely says what else it speaks. A new one reads the head again,
+        without the offer, and what follows.
+        """
+        stopped = sys.exc_info()[1]
+        assert stopped is not None and stopped.args, "called while the parser's stop is handled"
+        rest = self._fed[stopped.args[0] :]
+        head = _without_offer(self.parser, self.url, self.headers)
+        self.parser = httptools.HttpRequestParser(self)
+        self._is_upgrade, self._in_head, self._arrived_bytes = False, True, 0
+        self._feed(head + rest)
+
+    def _is_padded(self) -> bool:
+        """Whether a body that is still coming is mostly wrapping; looked at once a read."""
+        overhead = self._framed_bytes - self._body_bytes
+        return overhead > self._limits.framing_bytes + 8 * self._body_bytes
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -448,3 +492,15 @@ def _refusal_bytes(
     ]
     lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
     return STATUS_LINE[error.status] + lines + b"\r\n" + body
+
+
+def _without_offer(parser: Any, url: bytes, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Write a parsed head again without the headers by which it offers another protocol."""
+    lines = [b"%s %s HTTP/%s" % (parser.get_method(), url, parser.get_http_version().encode())]
+    for name, value in headers:
+        if name == b"connection":
+            options = [option.strip() for option in value.lower().split(b",")]
+            value = b", ".join(o for o in options if o not in (b"upgrade", b"http2-settings"))
+        if value and name not in (b"upgrade", b"http2-settings"):
+            lines.append(name + b": " + value)
+    return b"\r\n".join(lines) + b"\r\n\r\n"

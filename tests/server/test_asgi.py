@@ -158,11 +158,74 @@ async def test_garbage_behind_a_request_does_not_disturb_its_answer(run_app: Any
     writer.close()
 
 
+OFFER = b"connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n"
+
+
 async def test_an_offered_upgrade_is_declined_by_answering_in_http_1_1(run_app: Any) -> None:
     running = await run_app(hello)
-    upgrade = b"connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMA\r\n"
-    wire = await running.raw(b"GET / HTTP/1.1\r\nhost: x\r\n" + upgrade + b"\r\n")
-    assert (wire.status, wire.body, wire.headers["connection"]) == (200, b"hello", "close")
+    reader, writer = await running.connect()
+    for _ in range(2):  # the connection goes on
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n" + OFFER + b"\r\n")
+        head = await reader.readuntil(b"hello")
+        assert head.startswith(b"HTTP/1.1 200")
+    writer.close()
+
+
+@pytest.mark.parametrize("cut", [0, 10, 60, 200])
+async def test_the_body_behind_an_offered_upgrade_is_read(run_app: Any, cut: int) -> None:
+    running = await run_app(echo)
+    head = b"POST / HTTP/1.1\r\nhost: x\r\n" + OFFER + b"content-length: 5\r\n\r\n"
+    reader, writer = await running.connect()
+    whole = head + b"owls!"
+    writer.write(whole[:cut])
+    await writer.drain()
+    writer.write(whole[cut:])
+    assert (await reader.readuntil(b"owls!")).startswith(b"HTTP/1.1 200")
+    chunked = head.replace(b"content-length: 5", b"transfer-encoding: chunked")
+    writer.write(chunked + b"5\r\nbarn \r\n4\r\nowls\r\n0\r\n\r\n" + GET)
+    await reader.readuntil(b"barn owls")
+    assert b" 200 " in await reader.readline()  # nothing was left over for the one behind
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: x\r\nhost: x\r\n\r\n",
+        b"GET / HTTP/1.0\r\nhost: x\r\nhost: y\r\n\r\n",
+        b"POST /v1/messages HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}",
+        b"GET / HTTP/1.1\r\n" + OFFER + b"\r\n",
+    ],
+    ids=["none", "two", "two in 1.0", "none in a post", "none and an upgrade"],
+)
+async def test_a_request_names_exactly_one_host(run_app: Any, head: bytes) -> None:
+    assert_refusal(await (await run_app(hello)).raw(head), 400, "invalid_request_error")
+
+
+async def test_http_1_0_needs_no_host(run_app: Any) -> None:
+    assert (await (await run_app(hello)).raw(b"GET / HTTP/1.0\r\n\r\n")).status == 200
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+async def test_endless_chunk_extensions_are_refused(run_app: Any) -> None:
+    running = await run_app(echo)
+    wire = await running.raw(CHUNKED + b"1;" + b"x" * 1_000_000)  # more than one read
+    assert_refusal(wire, 400, "invalid_request_error")
+
+
+async def test_a_body_of_the_smallest_chunks_is_read(run_app: Any) -> None:
+    running = await run_app(echo)
+    reader, writer = await running.connect()
+    writer.write(CHUNKED)
+    while not running.server.server_state.tasks:
+        await asyncio.sleep(0)
+    writer.write(b"1;e=1\r\na\r\n" * 20_000 + b"0\r\n\r\n")
+    assert b" 200 " in await reader.readline()
+    await reader.readuntil(b"a" * 20_000)
+    writer.close()
 
 
 async def test_small_writes_are_not_held_back(run_app: Any) -> None:
@@ -185,6 +248,19 @@ async def echo_headers(scope: Any, receive: Any, send: Any) -> None:
         pass
     body = b"\n".join(name + b"=" + value for name, value in scope["headers"])
     headers = [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with the body."""
+    if scope["type"] != "http":
+        return
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    headers = [(b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
