@@ -44,6 +44,7 @@ cdef class Channel:
     cdef bint _paused            # the carried protocol takes no more
     cdef bint _closing           # nothing more is sent
     cdef bint _ended             # the peer's close_notify came
+    cdef bint _settled           # its first bytes came
 
     def __cinit__(self, loop, context, str host, buffer, session=None, on_session=None):
         self._loop = loop
@@ -195,7 +196,8 @@ cdef class Channel:
             except Fault as error:
                 fault, is_more = error, False
             if filled:
-                self._keep_session()
+                if fault is None:
+                    self._settle()
                 self._protocol.buffer_updated(filled)
             if self._outgoing.pending or self._backlog:
                 self._answer()
@@ -234,8 +236,17 @@ cdef class Channel:
             if not self._transport.is_closing():
                 self._transport.write(self._outgoing.read())
 
-    def _keep_session(self) -> None:
-        """Hand out the session once: a TLS 1.3 ticket comes with the first bytes after it."""
+    def _settle(self) -> None:
+        """Do once what follows the tickets of TLS 1.3, which come with the first bytes.
+
+        Reading a ticket makes OpenSSL get itself a buffer for writing, 16 KiB, which it frees
+        only when it next writes; for a stream that is its end. Writing nothing frees it as well.
+        """
+        if self._settled:
+            return
+        self._settled = True
+        if not self._backlog:
+            self._tls.write(b"")
         if self._on_session is not None:
             on_session, self._on_session = self._on_session, None
             session = self._tls.session

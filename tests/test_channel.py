@@ -236,3 +236,14 @@ async def test_a_host_of_another_name_is_told_why_and_never_carried(authority) -
     assert server.state == "closed"
     with pytest.raises(ssl.SSLError, match="alert"):
         server.tls.do_handshake()
+
+
+async def test_the_first_bytes_put_nothing_on_the_wire(authority) -> None:
+    """They make OpenSSL free a buffer by a write of nothing."""
+    link = Link(authority)
+    before = list(link.server.writes)
+    link.read(link.sealed(b"first"))
+    link.read(link.sealed(b"second"))
+    assert link.server.writes == before and link.server.received.pending == 0
+    link.channel.write(b"and back")
+    assert link.server.tls.read(100) == b"and back"

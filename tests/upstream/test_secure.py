@@ -10,7 +10,9 @@ import trustme
 
 from kiroproxy.config import Config
 from kiroproxy.errors import ConnectFailed
+from kiroproxy.upstream import secure
 from kiroproxy.upstream.connection import ConnectionPool
+from kiroproxy.upstream.secure import Security
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 CONFIG = Config(connect_timeout_s=5, first_byte_timeout_s=5, idle_timeout_s=5)
@@ -88,6 +90,28 @@ async def test_both_versions_agree_on_http_1_and_resume(serve, pool, authority, 
     assert [alpn for _, alpn, _ in host.agreed] == ["http/1.1"] * 3
     assert [name for name, _, _ in host.agreed] == [version.name.replace("_", ".")] * 3
     assert [resumed for _, _, resumed in host.agreed] == [False, True, True]
+
+
+async def test_a_fresh_session_is_offered_again_before_another_is_looked_at(
+    serve, pool, authority, monkeypatch
+):
+    looked_at = []
+    monkeypatch.setattr(Security, "_keep", lambda *_: looked_at.append(_))
+    host = Host(OK.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
+    peer = await serve(host, tls=server_context(authority))
+    await ask(pool, peer)
+    assert len(looked_at) == 1
+    monkeypatch.undo()
+    for _ in range(3):
+        await ask(pool, peer)
+    assert len(pool._security._sessions) == 1
+    kept = dict(pool._security._sessions)
+    await ask(pool, peer)
+    assert pool._security._sessions == kept
+    monkeypatch.setattr(secure, "_SESSION_FRESH_S", 0.0)
+    await ask(pool, peer)
+    assert pool._security._sessions != kept
+    assert [resumed for _, _, resumed in host.agreed] == [False, False, True, True, True, True]
 
 
 async def test_an_old_version_is_refused(serve, authority, client_tls):
