@@ -23,6 +23,7 @@ MODULES = (
     "_limits",
     "_sse",
     "_head",
+    "_plain",
     "_wire",
     "_pump",
     "_channel",

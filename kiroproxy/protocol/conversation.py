@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from kiroproxy._json import write
+from kiroproxy._plain import uuid_of
 
 _SPACE = uuid.UUID("6b1f0a52-3b67-5c0e-9c55-3f8d8a4c2d10")  # ours, fixed for ever
 _SPACE_BYTES = _SPACE.bytes
@@ -34,13 +35,18 @@ def conversation_id(body: dict[str, Any], session_id: str, ids: Callable[[], str
     seed = sha256()
     for part in (user_id, body.get("system"), opening["content"]):
         seed.update(write(part))  # it may hold images: other threads run meanwhile
-    return _named(seed.hexdigest())
+    return named(seed.hexdigest())
 
 
 def continuation_id(conversation: str, messages: list[dict[str, Any]]) -> str:
     """Name the user turn: constant while only tool results are added to it."""
     prompts = sum(message["role"] == "user" and not _has_results(message) for message in messages)
-    return _named(f"{conversation}/{prompts}")
+    return numbered(conversation, prompts)
+
+
+def numbered(conversation: str, prompts: int) -> str:
+    """Name the turn of a conversation by how many prompts of the user's it has."""
+    return named(f"{conversation}/{prompts}")
 
 
 def _has_results(message: dict[str, Any]) -> bool:
@@ -71,11 +77,9 @@ def _as_uuid(session: str) -> str:
     try:
         return str(uuid.UUID(session))
     except ValueError:
-        return _named(session)
+        return named(session)
 
 
-def _named(name: str) -> str:
-    """Return what `uuid.uuid5(_SPACE, name)` writes; it is made for every request."""
-    digits = sha1(_SPACE_BYTES + name.encode(), usedforsecurity=False).hexdigest()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
+def named(name: str) -> str:
+    """Return what `uuid.uuid5(_SPACE, name)` writes; it is made twice for every request."""
+    return uuid_of(sha1(_SPACE_BYTES + name.encode(), usedforsecurity=False).digest(), 5)

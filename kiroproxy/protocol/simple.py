@@ -6,26 +6,23 @@ refuses nothing and repairs nothing: what it does not know is `convert`'s.
 Theory of operation. Much of what `convert` costs is to find out that there are no tools, no
 history, no attachments, no thinking and no demands. A body with none of the members that could
 hold such, and one message of text alone, has one form on Kiro's side; it is written here at once.
+Of a call that was cut is told behind the answer that held it: a single message has no such.
 
 Source: request.convert, which the tests compare it with.
 """
 
 from collections.abc import Callable
+from dataclasses import fields
+from hashlib import sha256
 from typing import Any
 
 import orjson
 
+from kiroproxy._plain import filled, texts_of
 from kiroproxy.protocol import conversation
 from kiroproxy.protocol.history import ORIGIN
 from kiroproxy.protocol.models import Catalogue
-from kiroproxy.protocol.request import (
-    BILLING_HEADER,
-    OVERFLOW_FACTOR,
-    CutCalls,
-    Plan,
-    nothing_cut,
-    uncorrected,
-)
+from kiroproxy.protocol.request import BILLING_HEADER, OVERFLOW_FACTOR, Plan, uncorrected
 from kiroproxy.protocol.tokens import count_plain
 
 # Members that change nothing in the request to Kiro, or what this file reads.
@@ -35,8 +32,22 @@ _KNOWN = frozenset(
         *("temperature", "top_p", "top_k", "service_tier"),
     )
 )
-_MESSAGE = {"role", "content"}
-_TEXT_BLOCK = frozenset(("type", "text", "cache_control"))
+_NAMES = tuple(field.name for field in fields(Plan))
+# What the plan of a simple request has in common with every other's.
+_ALIKE: dict[str, object] = {
+    "split_tags": False,
+    "drop_thinking": False,
+    "tool_names": {},
+    "stop_sequences": (),
+    "wants_web_search": None,
+    "search": None,
+    "search_tool": "",
+    "demand": None,
+    "max_calls": None,
+    "mark": b"",
+    "written_calls": None,
+    "_parts": None,
+}
 
 
 def plan(
@@ -45,101 +56,61 @@ def plan(
     ids: Callable[[], str],
     session_id: str,
     correct: Callable[[str, int], int] = uncorrected,
-    cut_calls: CutCalls = nothing_cut,
 ) -> Plan | None:
     """Translate a simple request; None: it is not simple. Shape: as `request.convert`.
 
     Raises: NotFound — the model, as `convert` says it.
     """
-    limit, messages = body.get("max_tokens"), body.get("messages")
-    if not body.keys() <= _KNOWN or type(limit) is not int or limit < 0:
+    texts = texts_of(body, _KNOWN, BILLING_HEADER)
+    limit, name, stream = body.get("max_tokens"), body.get("model"), body.get("stream", False)
+    if texts is None or type(limit) is not int or limit < 0:
         return None
-    if type(messages) is not list or len(messages) != 1 or type(body.get("model")) is not str:
+    if type(name) is not str or type(stream) is not bool:
         return None
-    if type(body.get("stream", False)) is not bool:
-        return None
-    question, system = _question(messages[0]), _system(body.get("system"))
-    if question is None or system is None:
-        return None
-    resolved = catalogue.resolve(body["model"])
+    system, said = texts
+    resolved = catalogue.resolve(name)
     model = resolved.model
-    tokens = count_plain([*system, *question], body["model"])
+    tokens = count_plain([*system, *said], name)
     if resolved.thinking_suffix or tokens > model.context_window * OVERFLOW_FACTOR:
         return None
-    conversation_id = conversation.conversation_id(body, session_id, ids)
-    if cut_calls(conversation_id):
-        return None
-    text = "\n".join(question)
+    conversation_id = _conversation(body, session_id, ids)
+    text = said[0] if len(said) == 1 else "\n".join(said)
     if system:
         text = "\n\n".join((*system, text))
-    return Plan(
-        requested_model=body["model"],
-        model=model,
-        stream=body.get("stream") is True,
-        split_tags=False,
-        drop_thinking=False,
-        tool_names={},
-        stop_sequences=(),
-        max_tokens=limit,
-        input_tokens=correct(model.id, tokens),
-        estimated_tokens=tokens,
-        context_window=model.context_window,
-        conversation_id=conversation_id,
-        wants_web_search=None,
-        demand=None,
-        max_calls=None,
-        mark=b"",
-        written_calls=None,
-        search=None,
-        search_tool="",
-        _open=_state(conversation_id, conversation.continuation_id(conversation_id, messages))
-        % (orjson.dumps(text), orjson.dumps(model.id)),
+    values = _ALIKE | {
+        "requested_model": name,
+        "model": model,
+        "stream": stream,
+        "max_tokens": limit,
+        "input_tokens": correct(model.id, tokens),
+        "estimated_tokens": tokens,
+        "context_window": model.context_window,
+        "conversation_id": conversation_id,
+        "_open": _FORM
+        % (
+            conversation.numbered(conversation_id, 1).encode("ascii"),
+            conversation_id.encode("ascii"),
+            orjson.dumps(text),
+            orjson.dumps(model.id),
+        ),
+    }
+    return filled(Plan, _NAMES, tuple([values[each] for each in _NAMES]))
+
+
+def _conversation(body: dict[str, Any], session_id: str, ids: Callable[[], str]) -> str:
+    if session_id or body.get("metadata") is not None:
+        return conversation.conversation_id(body, session_id, ids)
+    begun = (
+        _NOBODY,
+        orjson.dumps(body.get("system")),
+        orjson.dumps(body["messages"][0]["content"]),
     )
+    return conversation.named(sha256(b"".join(begun)).hexdigest())
 
 
-def _question(message: Any) -> list[str] | None:
-    """Return the texts of a user's message that has nothing else."""
-    if type(message) is not dict or message.keys() != _MESSAGE or message["role"] != "user":
-        return None
-    content = message["content"]
-    if type(content) is str:
-        return [content] if content else None
-    return _texts(content)
-
-
-def _system(system: Any) -> list[str] | None:
-    """Return the texts of a system prompt that needs no looking through."""
-    if system is None or system == "":
-        return []
-    found = [system] if type(system) is str else _texts(system)
-    if found is None or any(text.startswith(BILLING_HEADER) for text in found):
-        return None
-    return found
-
-
-def _texts(blocks: Any) -> list[str] | None:
-    if type(blocks) is not list or not blocks:
-        return None
-    found = []
-    for block in blocks:
-        if (
-            type(block) is not dict
-            or not block.keys() <= _TEXT_BLOCK
-            or block.get("type") != "text"
-        ):
-            return None
-        text = block.get("text")
-        if type(text) is not str or not text:
-            return None
-        found.append(text)
-    return found
-
-
-def _state(conversation_id: str, continuation_id: str) -> bytes:
-    """Return the body's form, with gaps for the content and the model."""
-    return (
-        '{"conversationState":{"agentContinuationId":"' + continuation_id + '",'
-        '"agentTaskType":"vibe","chatTriggerType":"MANUAL","conversationId":"'
-        + conversation_id + '","currentMessage":{"userInputMessage":{"content":%b,"modelId":%b,'
-        '"origin":"' + ORIGIN + '"}}}'
-    ).encode("ascii")  # fmt: skip
+_NOBODY = orjson.dumps("")  # the user of a request that names none
+_FORM = (
+    b'{"conversationState":{"agentContinuationId":"%b","agentTaskType":"vibe",'
+    b'"chatTriggerType":"MANUAL","conversationId":"%b","currentMessage":{"userInputMessage":'
+    b'{"content":%b,"modelId":%b,"origin":"' + ORIGIN.encode("ascii") + b'"}}}'
+)

@@ -52,7 +52,15 @@ class Answer:
     charges to its end; then end and finish.
     """
 
-    __slots__ = ("_first_index", "_plan", "feed", "message_id", "translator", "usage_source")
+    __slots__ = (
+        "_counted",
+        "_first_index",
+        "_plan",
+        "feed",
+        "message_id",
+        "translator",
+        "usage_source",
+    )
 
     feed: Callable[[bytes | bytearray | memoryview], bytes]
 
@@ -72,6 +80,7 @@ class Answer:
             first_index=first_index,
         )
         self.feed = self.translator.feed  # bound here: called once a chunk
+        self._counted: dict[str, int] | None = None
         self.usage_source = ""  # "metadata" | "percentage" | "estimate", set by usage()
 
     def restart(self) -> "Answer":
@@ -169,25 +178,31 @@ class Answer:
 
         Units: tokens; input_tokens leaves out what the cache counts hold.
         """
-        reported = _reported(self.translator.token_usage)
-        output = _whole(reported.get("outputTokens")) or self._estimated_output()
-        read = _whole(reported.get("cacheReadInputTokens"))
-        written = _whole(reported.get("cacheWriteInputTokens"))
-        if "uncachedInputTokens" in reported:
+        if self._counted is not None:
+            return self._counted
+        reported = self.translator.token_usage or {}
+        output = _count(reported, "outputTokens") or self._estimated_output()
+        read = _count(reported, "cacheReadInputTokens") or 0
+        written = _count(reported, "cacheWriteInputTokens") or 0
+        plain, total = _count(reported, "uncachedInputTokens"), _count(reported, "totalTokens")
+        if plain is not None:
             self.usage_source = "metadata"
-            uncached = _whole(reported["uncachedInputTokens"])
-        elif "totalTokens" in reported:
+            uncached = plain
+        elif total is not None:
             self.usage_source = "metadata"
-            uncached = max(_whole(reported["totalTokens"]) - output - read - written, 0)
+            uncached = max(total - output - read - written, 0)
         else:
             uncached = self._estimated_input(output)
             read = written = 0
-        return {
+        usage = {
             "input_tokens": uncached,
             "cache_creation_input_tokens": written,
             "cache_read_input_tokens": read,
             "output_tokens": output,
         }
+        if self.translator.stop_reason:
+            self._counted = usage  # after the end nothing changes it
+        return usage
 
     def _estimated_input(self, output: int) -> int:
         percent = self.translator.context_usage_percent
@@ -224,14 +239,9 @@ def _blank(message_id: str, model: str) -> Translator:
 PING = _blank("", "").ping()
 
 
-def _reported(usage: dict[str, object] | None) -> dict[str, object]:
-    """Keep the members that are counts: not every 200 fills them in."""
-    return {name: count for name, count in (usage or {}).items() if _is_count(count)}
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-
-
-def _whole(value: object) -> int:
-    return int(value) if isinstance(value, int | float) else 0
+def _count(usage: dict[str, object], name: str) -> int | None:
+    """Return a member if it is a count: not every 200 fills them in."""
+    value = usage.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        return None
+    return int(value)

@@ -27,7 +27,6 @@ from typing import Protocol
 from kiroproxy._pump import Carrier, Outlet
 from kiroproxy.errors import GatewayError
 from kiroproxy.protocol.request import parse_body
-from kiroproxy.protocol.sources import media
 from kiroproxy.protocol.stream import Answer
 from kiroproxy.server.gateway import Gateway
 from kiroproxy.server.messages import Messages, Work, is_plain
@@ -80,7 +79,7 @@ class Lane:
             if not request.check_plain(config.max_body_bytes):
                 return None
             body = parse_body(raw)
-            if body.get("stream") is not True or next(media(body), None) is not None:
+            if body.get("stream") is not True:
                 return None
             admit()
         except GatewayError:
@@ -134,7 +133,7 @@ class Express:
         lane, work = self._lane, self.work
         try:
             work.plan = lane.messages.plan_now(work)
-            if is_plain(work.plan):
+            if work.plan is not None and is_plain(work.plan):
                 work.exchange = lane.gateway.dispatcher.exchange(work.plan, work.config)
                 work.exchange.attempts = work.request.record.attempts
                 if work.exchange.launch(self._stirred):
@@ -179,7 +178,7 @@ class Express:
             answer.translator, link.outlet, self._content_came, self._last_events, self._done
         )
         exchange.attach(carrier)
-        carrier.lead(link.response_head(work.request.id), work.opening())
+        carrier.lead(link.response_head(work.request.id), answer.start(work.plan.input_tokens))
 
     def _hand_over_soon(self) -> None:
         # Not from within: Kiro's connection is in the middle of a read.

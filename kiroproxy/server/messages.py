@@ -26,6 +26,7 @@ from kiroproxy.errors import GatewayError, InternalError, NotFound
 from kiroproxy.protocol import simple
 from kiroproxy.protocol.request import Plan, convert
 from kiroproxy.protocol.searching import continued
+from kiroproxy.protocol.sources import media
 from kiroproxy.protocol.stream import PING, Answer, farewell, opening
 from kiroproxy.server.attachments import Attachments, read
 from kiroproxy.server.checked import CheckedRelay
@@ -82,8 +83,8 @@ class Messages:
             finally:
                 work.close()
 
-    def plan_now(self, work: "Work") -> Plan:
-        """Plan a request whose body is small and holds no attachments. Raises: GatewayError."""
+    def plan_now(self, work: "Work") -> Plan | None:
+        """Plan a small request that needs no waiting, None otherwise. Raises: GatewayError."""
         session_id = work.request.text(b"x-claude-code-session-id")
         plan = simple.plan(
             work.body,
@@ -91,9 +92,12 @@ class Messages:
             _new_id,
             session_id,
             self._gateway.corrections.correct,
-            self._gateway.cuts.of,
         )
-        return self._accepted(work, plan or self._converter(work)(work.body))
+        if plan is None:
+            if next(media(work.body), None) is not None:
+                return None  # they may have to be fetched or scaled
+            plan = self._converter(work)(work.body)
+        return self._accepted(work, plan)
 
     async def _plan(self, work: "Work") -> Plan:
         if work.plan is not None:

@@ -196,6 +196,11 @@ class Request:
 
     def check_plain(self, limit_bytes: int) -> bool:
         """Whether a whole body of this size is JSON as it stands. Raises: UnsupportedMedia."""
+        headers = self.headers
+        if headers.get(b"content-type") == b"application/json" and (
+            b"content-encoding" not in headers
+        ):
+            return self._declared_length() <= limit_bytes
         return self._check_media() is None and self._declared_length() <= limit_bytes
 
     def _check_media(self) -> int | None:

@@ -16,15 +16,16 @@ Source: BEHAVIOUR.md, "Retries inside the gateway".
 
 import asyncio
 import logging
+import os
 import random
 import time
-import uuid
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol, Self
 
+from kiroproxy._plain import uuid_of
 from kiroproxy._wire import Consumer
 from kiroproxy.accounts.credential import Credential
 from kiroproxy.accounts.pool import Lease, Pool
@@ -117,6 +118,11 @@ class Attempt:
         )
 
 
+def random_uuid() -> str:
+    """Return what `str(uuid.uuid4())` does, at a third of the cost: every request has one."""
+    return uuid_of(os.urandom(16), 4)
+
+
 class Dispatcher:
     """What the exchanges of one worker share.
 
@@ -134,7 +140,7 @@ class Dispatcher:
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         rng: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        ids: Callable[[], str] = lambda: str(uuid.uuid4()),
+        ids: Callable[[], str] = random_uuid,
     ) -> None:
         self.source = config
         self.pool = pool

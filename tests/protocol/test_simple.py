@@ -1,13 +1,17 @@
 """The short way to a plan: the plan that `convert` makes, or none."""
 
 import itertools
+import uuid
 from typing import Any
 
 import pytest
 
+from kiroproxy._plain import uuid_of
 from kiroproxy.errors import NotFound
 from kiroproxy.protocol import simple
+from kiroproxy.protocol.conversation import _SPACE, named
 from kiroproxy.protocol.models import Catalogue
+from kiroproxy.protocol.recollection import mark
 from kiroproxy.protocol.request import Plan, convert
 
 SAID = {"role": "user", "content": "Hello!"}
@@ -87,6 +91,22 @@ def test_a_request_without_streaming_can_be_simple(stream: bool | None) -> None:
 )
 def test_anything_more_is_left_to_convert(change: dict[str, Any]) -> None:
     assert simple.plan(BODY | change, Catalogue.BUILT_IN, lambda: "an-id", "") is None
+
+
+def test_a_cut_call_of_the_conversation_changes_nothing_without_a_history() -> None:
+    cut = {mark([SAID]): "Read", mark([SAID, SAID]): "Write"}
+    full = convert(
+        BODY, catalogue=Catalogue.BUILT_IN, ids=lambda: "an-id", cut_calls=lambda id: cut
+    )
+    assert both(BODY)[0] == full
+
+
+def test_a_uuid_is_written_as_the_library_writes_it() -> None:
+    digest = bytes(range(240, 256)) + b"more"
+    assert uuid_of(digest, 5) == str(uuid.UUID(bytes=digest[:16], version=5))
+    assert named("a name") == str(uuid.uuid5(_SPACE, "a name"))
+    with pytest.raises(ValueError, match="sixteen"):
+        uuid_of(b"short", 4)
 
 
 def test_an_unknown_model_is_said_to_be_unknown() -> None:

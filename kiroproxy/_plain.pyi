@@ -1,0 +1,9 @@
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+def texts_of(
+    body: dict[str, Any], known: frozenset[str], unwanted: str
+) -> tuple[list[str], list[str]] | None: ...
+def uuid_of(digest: bytes, version: int) -> str: ...
+def filled(kind: type[T], names: tuple[str, ...], values: tuple[object, ...]) -> T: ...
