@@ -40,7 +40,7 @@ cdef class BlockWriter:
     cdef int close_block(self) except -1
     cdef int settle(self) except -1
     # No text of the open block follows: what is held back is written.
-    cdef bint spend(self, const uint8_t *arguments, Py_ssize_t size) noexcept
+    cdef bint spend(self, const uint8_t *arguments, Py_ssize_t size) except -1
     # Counts arguments of a tool call as they come; False: they are too many.
     cdef int run_out(self) except -1
     # Ends the answer for its length.

@@ -155,7 +155,7 @@ cdef class BlockWriter:
     cdef int settle(self) except -1:
         return 0
 
-    cdef bint spend(self, const uint8_t *arguments, Py_ssize_t size) noexcept:
+    cdef bint spend(self, const uint8_t *arguments, Py_ssize_t size) except -1:
         return True
 
     cdef int run_out(self) except -1:

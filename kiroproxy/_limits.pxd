@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint8_t
 
 from kiroproxy._blocks cimport BlockWriter
 from kiroproxy._stops cimport Stops
+from kiroproxy._text cimport Buffer
 
 
 cdef class LimitedWriter(BlockWriter):
@@ -10,9 +11,13 @@ cdef class LimitedWriter(BlockWriter):
     cdef int64_t _left           # what may still be generated …
     cdef int64_t _ascii_cost     # … in the units in which a character below U+0080 costs this …
     cdef int64_t _other_cost     # … and any other this
+    cdef object _measure         # weighs a short answer as it is; None: by its characters
+    cdef Buffer _spent           # then: all that was generated, …
+    cdef Py_ssize_t _due         # … of which so much may follow until it is weighed again
 
     cdef int _put_watched(self, const uint8_t *text, Py_ssize_t size) except -1
     cdef int _give_out(self, Py_ssize_t size) except -1
     cdef bint _makes_way(self, int kind) except -1
     cdef bint _has_room(self) except -1
-    cdef Py_ssize_t _afford(self, const uint8_t *text, Py_ssize_t size) noexcept
+    cdef Py_ssize_t _afford(self, const uint8_t *text, Py_ssize_t size) except -1
+    cdef Py_ssize_t _weigh(self, const uint8_t *text, Py_ssize_t size) except -1

@@ -8,13 +8,16 @@ does it.
 Theory of operation. Every character upstream generates costs something, thinking (dropped or not)
 and tool arguments included; the first that cannot be paid for ends the answer. A sequence found
 within what can be paid for comes first. `ended` tells the reason, in Anthropic's words; the block
-that is open then is closed by the owner, as at any end.
+that is open then is closed by the owner, as at any end. A short answer is weighed as a whole instead, by
+`measure`: how many of its bytes fit, and how many more may come before it has to be asked again.
 
 Source: Anthropic's stop_sequences, max_tokens and stop reasons, as BEHAVIOUR.md has them.
 """
 
 from kiroproxy._blocks cimport BlockWriter, Tally, count_chars
-from kiroproxy._text cimport HAS_ESCAPE, Literal
+from cpython.bytes cimport PyBytes_FromStringAndSize
+
+from kiroproxy._text cimport HAS_ESCAPE, Literal, put, release
 from kiroproxy._thinking cimport TEXT, THINKING
 
 
@@ -27,11 +30,17 @@ cdef class LimitedWriter(BlockWriter):
     of it where a sequence may lie.
     """
 
-    def __cinit__(self, tuple stop_sequences, int64_t room, int64_t ascii_cost, int64_t other_cost):
+    def __cinit__(
+        self, tuple stop_sequences, int64_t room, int64_t ascii_cost, int64_t other_cost, measure,
+    ):
+        self._measure = measure
         self._stops = Stops(stop_sequences) if stop_sequences else None
         self._left, self._ascii_cost, self._other_cost = room, ascii_cost, other_cost
         if room < 0:
             self._left = self._ascii_cost = self._other_cost = 0
+
+    def __dealloc__(self):
+        release(&self._spent)
 
     # -- content ---------------------------------------------------------------------------
 
@@ -39,7 +48,7 @@ cdef class LimitedWriter(BlockWriter):
         cdef int64_t cost = literal.ascii * self._ascii_cost + literal.other * self._other_cost
         if self.ended is not None:
             return 1
-        if cost > self._left:
+        if cost > self._left or self._measure is not None:
             return 0  # the end lies within: found by the character
         if self._stops is not None:
             if kind == THINKING:
@@ -103,9 +112,11 @@ cdef class LimitedWriter(BlockWriter):
 
     # -- length ----------------------------------------------------------------------------
 
-    cdef bint spend(self, const uint8_t *arguments, Py_ssize_t size) noexcept:
+    cdef bint spend(self, const uint8_t *arguments, Py_ssize_t size) except -1:
         cdef Tally tally
         cdef int64_t cost
+        if self._measure is not None:
+            return self._weigh(arguments, size) == size
         tally.ascii = tally.other = 0
         count_chars(arguments, size, &tally)
         cost = tally.ascii * self._ascii_cost + tally.other * self._other_cost
@@ -126,10 +137,24 @@ cdef class LimitedWriter(BlockWriter):
             self.run_out()
         return self.ended is None
 
-    cdef Py_ssize_t _afford(self, const uint8_t *text, Py_ssize_t size) noexcept:
+    cdef Py_ssize_t _weigh(self, const uint8_t *text, Py_ssize_t size) except -1:
+        """Return how many bytes of the text fit behind all that came before it."""
+        cdef Py_ssize_t fits
+        put(&self._spent, text, size)
+        if size <= self._due:
+            self._due -= size
+            return size
+        fits, self._due = self._measure(
+            PyBytes_FromStringAndSize(<const char *>self._spent.data, self._spent.len)
+        )
+        return max(size - (self._spent.len - fits), 0)
+
+    cdef Py_ssize_t _afford(self, const uint8_t *text, Py_ssize_t size) except -1:
         """Pay for as many whole characters as there is room for; return their bytes."""
         cdef Py_ssize_t index
         cdef int64_t cost
+        if self._measure is not None:
+            return self._weigh(text, size)
         for index in range(size):
             if text[index] & 0xC0 == 0x80:
                 continue  # it was paid for with the byte that opened it

@@ -52,6 +52,7 @@ class Translator:
         room: tuple[int, int, int] | None = None,
         max_calls: int | None = None,
         read_calls: _Read | None = None,
+        measure: Callable[[bytes], tuple[int, int]] | None = None,
         own_tool: str = "",
         first_index: int = 0,
     ) -> Translator: ...

@@ -152,7 +152,8 @@ cdef class Translator:
     """Translate one answer.
 
     Shape: `room` is (units in all, of an ASCII character, of any other), after which the answer
-    ends for its length; None = unlimited. `max_calls`: the tool call after these ends it.
+    ends for its length; None = unlimited. `measure` takes its place for a short answer: all of it so
+    far → (bytes that fit, bytes that may follow before it is asked again). `max_calls`: the tool call after these ends it.
     `read_calls` understands a call that is written as text (`_calls`); None = none is looked for.
     `own_tool` is the client's name of the tool whose calls the server performs, "" = none;
     `first_index` is where an answer goes on that has blocks already.
@@ -166,14 +167,15 @@ cdef class Translator:
     def __cinit__(
         self, *, str message_id, str model, bint split_tags, bint drop_thinking, dict tool_names,
         tuple stop_sequences=(), tuple room=None, max_calls=None, read_calls=None,
+        measure=None,
         str own_tool="", int first_index=0,
     ):
         self._message_id, self._model, self._tool_names = message_id, model, tool_names
         self._split = split_tags
         self._parser = FrameParser()
         self._splitter = Splitter()
-        if stop_sequences or room is not None:
-            self._writer = LimitedWriter(stop_sequences, *(room or (-1, 0, 0)))
+        if stop_sequences or room is not None or measure is not None:
+            self._writer = LimitedWriter(stop_sequences, *(room or (-1, 0, 0)), measure)
         else:
             self._writer = BlockWriter()
         self._writer.drops_thinking = drop_thinking

@@ -462,3 +462,49 @@ def test_a_long_answer_under_limits_leaves_nothing_behind() -> None:
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert grown < 2000
+
+
+# -- short answers, weighed as they are -----------------------------------------------------------
+
+
+def words(limit: int) -> Callable[[bytes], tuple[int, int]]:
+    """A measure that takes as many words as `limit`."""
+
+    def measure(spent: bytes) -> tuple[int, int]:
+        ends = [at for at, byte in enumerate(spent) if byte == 0x20]
+        fits = len(spent) if len(ends) < limit else ends[limit - 1]
+        return fits, 0
+
+    return measure
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize("split_tags", [False, True])
+def test_a_measured_answer_ends_where_the_measure_says(
+    size: int, split_tags: bool, read_stream: Reader
+) -> None:
+    said = "One twö 三 four \\ five six"
+    body = b"".join(text(said[at : at + 3]) for at in range(0, len(said), 3))
+    machine, out = play(pieces(body, size), measure=words(3), split_tags=split_tags)
+    assert read_stream(out).text() == "One twö 三"
+    assert machine.stop_reason == "max_tokens" and machine.finished_early
+
+
+def test_thinking_and_arguments_are_measured_with_the_text(read_stream: Reader) -> None:
+    events = [reasoning(text="a b "), text("c d "), tool(input='{"e": 1}', stop=True)]
+    for limit, shown in ((1, ["a"]), (3, ["a b ", "c"]), (4, ["a b ", "c d"]), (9, None)):
+        machine, out = play(events, measure=words(limit))
+        found = [said for kind, said in kinds(read_stream(out))]
+        assert found == (shown or ["a b ", "c d ", "t1"])
+        assert machine.finished_early == (shown is not None)
+
+
+def test_a_measure_is_asked_again_only_when_it_may_be_reached(read_stream: Reader) -> None:
+    asked: list[bytes] = []
+
+    def measure(spent: bytes) -> tuple[int, int]:
+        asked.append(spent)
+        return len(spent), 10
+
+    play([text("abcd")] * 6, measure=measure)
+    assert [len(spent) for spent in asked] == [4, 16]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from kiroproxy._sse import UNSIGNED_SIGNATURE, Failure, Translator
-from kiroproxy.protocol.tokens import estimate_output, output_room
+from kiroproxy.protocol.tokens import estimate_output, output_measure, output_room
 from kiroproxy.protocol.written import WrittenCalls
 
 __all__ = ["PING", "UNSIGNED_SIGNATURE", "Answer", "Failure", "StreamPlan", "farewell", "opening"]
@@ -66,6 +66,7 @@ class Answer:
 
     def __init__(self, plan: StreamPlan, message_id: str, first_index: int = 0) -> None:
         self._plan, self.message_id, self._first_index = plan, message_id, first_index
+        measure = output_measure(plan.max_tokens, plan.requested_model)
         self.translator = Translator(
             message_id=message_id,
             model=plan.requested_model,
@@ -73,7 +74,8 @@ class Answer:
             drop_thinking=plan.drop_thinking,
             tool_names=plan.tool_names,
             stop_sequences=plan.stop_sequences,
-            room=output_room(plan.max_tokens, plan.requested_model),
+            room=None if measure else output_room(plan.max_tokens, plan.requested_model),
+            measure=measure,
             max_calls=plan.max_calls,
             read_calls=None if plan.written_calls is None else plan.written_calls.read,
             own_tool=plan.search_tool,

@@ -9,7 +9,7 @@ tables of tool-use prompts, and its rule of 28-pixel image patches.
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from kiroproxy._json import write
@@ -29,6 +29,11 @@ _TOOL_USE_TOKENS = 12
 _TOOL_RESULT_TOKENS = 8
 
 _UNKNOWN_IMAGE_TOKENS = 1600
+# Up to this limit an answer is kept, 2 KB or so, and weighed by the words it consists of.
+SHORT_TOKENS = 512
+# What that weighs too much is at most this, and a few words can be off by a token or two.
+_TOLERANCE, _TOLERATED = 1.15, 2
+_TOKENS_A_BYTE = 2.0  # no byte adds more to a weight
 _MOST_TOKENS = 10**9  # of an answer; keeps the arithmetic of the stream within 64 bits
 _PDF_PAGE_TOKENS = 2176  # the published one-page answer less its request
 # Definitions the server supplies for its own tool types, as published.
@@ -94,6 +99,33 @@ def estimate_output(ascii_chars: int, other_chars: int, model: str = "") -> int:
     Units: characters (not bytes); everything that is not ASCII counts as other.
     """
     return round(ascii_chars * 10 / _tenths_per_token(model) + other_chars)
+
+
+def output_measure(max_tokens: int, model: str = "") -> Callable[[bytes], tuple[int, int]] | None:
+    """Return what weighs an answer to a short limit as it is; None for the others.
+
+    Shape: all that was generated so far → (bytes that fit, bytes that may surely follow).
+    """
+    if not 0 < max_tokens <= SHORT_TOKENS:
+        return None
+    return functools.partial(
+        _fitting, _TOLERANCE * max_tokens + _TOLERATED, _version(model) >= _DENSE_SINCE
+    )
+
+
+def _fitting(limit: float, dense: bool, spent: bytes) -> tuple[int, int]:
+    text = spent.decode()
+    weight = weigh(text, dense=dense)
+    if weight <= limit:
+        return len(spent), int((limit - weight) / _TOKENS_A_BYTE)
+    fits, over = 0, len(text)
+    while over - fits > 1:
+        middle = (fits + over) // 2
+        if weigh(text[:middle], dense=dense) <= limit:
+            fits = middle
+        else:
+            over = middle
+    return len(text[:fits].encode()), 0
 
 
 def output_room(max_tokens: int, model: str = "") -> tuple[int, int, int]:

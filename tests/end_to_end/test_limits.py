@@ -128,13 +128,31 @@ async def test_no_sequences_are_fine_and_blank_ones_are_refused(
     assert len(sim.of("generate")) == 2
 
 
+async def test_a_word_that_is_all_one_token_allows_is_whole(
+    sim: Simulator, client: httpx.AsyncClient
+) -> None:
+    for word in ("positive", "No", "B", "42", "是"):
+        sim.enqueue(answer(Text(word, size=1)))
+        message = await ask(client, True, max_tokens=1)
+        assert message["content"] == [{"type": "text", "text": word}]
+        assert message["stop_reason"] == "end_turn"
+
+
+async def test_five_tokens_are_about_five(sim: Simulator, client: httpx.AsyncClient) -> None:
+    sim.enqueue(endless(Text("One two three four five six seven eight nine ten", size=3)))
+    message = await ask(client, True, max_tokens=5)
+    assert message["stop_reason"] == "max_tokens"
+    assert 5 <= len(message["content"][0]["text"].split()) <= 8
+    await closed(sim)
+
+
 async def test_a_probe_of_one_token_gets_no_page(sim: Simulator, client: httpx.AsyncClient) -> None:
     cases = itertools.product((True, False), (Text(PAGE), Text(PAGE, size=5)))
     for count, (streaming, said) in enumerate(cases, 1):
         sim.enqueue(endless(said))
         message = await ask(client, streaming, max_tokens=1)
         assert message["stop_reason"] == "max_tokens"
-        assert 0 < len(message["content"][0]["text"]) < 80
+        assert 0 < len(message["content"][0]["text"]) < 16
         assert PAGE.startswith(message["content"][0]["text"])
         await closed(sim, count)
 

@@ -12,7 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kiroproxy.protocol.tokens import count_request, count_text, estimate_output
+from kiroproxy.protocol.tokens import (
+    count_request,
+    count_text,
+    estimate_output,
+    output_measure,
+)
 
 # A loaded machine is not a failure.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -385,3 +390,49 @@ def test_an_image_in_a_data_url_counts_like_the_same_in_base64():
     plain = {"type": "base64", "media_type": "image/png", "data": PNG}
     url = {"type": "url", "url": f"data:image/png;base64,{PNG}"}
     assert added({"type": "image", "source": url}) == added({"type": "image", "source": plain})
+
+
+# -- short limits ------------------------------------------------------------------------------
+
+SHORT_TEXTS = (
+    "positive", "Yes, that is correct.", "The quick brown fox jumps over the lazy dog. " * 60,
+    "你好，世界。" * 80, "Сегодня хорошая погода, и мы идём гулять. " * 40,
+    'for i in range(10):\n    print(f"{i}: {a[i]!r}")\n' * 40, '{"a": [1, 2.5, null]}, ' * 60,
+    "👋🎉" * 200,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("limit", [1, 5, 20, 100, 512])
+@pytest.mark.parametrize("model", ["claude-sonnet-4-5", "claude-opus-5-5"])
+def test_a_short_limit_cuts_what_is_longer_and_nothing_else(limit: int, model: str) -> None:
+    measure = output_measure(limit, model)
+    assert measure is not None
+    for text in SHORT_TEXTS:
+        fits, more = measure(text.encode())
+        shown = text.encode()[:fits].decode()
+        if count_text(text, model) <= limit:
+            assert shown == text and more >= 0
+        assert count_text(shown, model) <= limit * 1.15 + 3
+        if shown != text:
+            assert count_text(shown, model) >= limit
+
+
+@pytest.mark.parametrize("limit", [1, 40])
+def test_what_may_surely_follow_never_hides_the_end(limit: int) -> None:
+    measure = output_measure(limit, "claude-opus-5-5")
+    assert measure is not None
+    for text in SHORT_TEXTS:
+        at, data = 0, text.encode()
+        while at < len(data):
+            fits, more = measure(data[:at].decode("utf-8", "ignore").encode())
+            assert fits >= len(data[:at].decode("utf-8", "ignore").encode()) or at >= fits
+            if more == 0:
+                break
+            at += more
+        assert count_text(data[:at].decode("utf-8", "ignore"), "claude-opus-5-5") <= (
+            limit * 1.15 + 4
+        )
+
+
+def test_longer_limits_and_none_are_not_measured() -> None:
+    assert output_measure(0) is output_measure(513) is None
