@@ -28,7 +28,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 import httptools
 import uvicorn
@@ -90,8 +90,60 @@ class ServerConfig(uvicorn.Config):
         self.limits = limits
 
 
+class Flag:
+    """What an `asyncio.Event` does for one waiter, in a tenth of its memory.
+
+    Cost: 64 bytes; an Event has a deque, whose first block is 600. A connection has two, which
+    nobody waits for as a rule.
+    """
+
+    __slots__ = ("_is_set", "_waiters")
+
+    def __init__(self, *, is_set: bool = False) -> None:
+        self._is_set = is_set
+        self._waiters: tuple[asyncio.Future[None], ...] = ()
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        waiters, self._waiters = self._waiters, ()
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def clear(self) -> None:
+        self._is_set = False
+
+    async def wait(self) -> bool:
+        if not self._is_set:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters = (*(each for each in self._waiters if not each.done()), waiter)
+            await waiter
+        return True
+
+
+class Pipeline(list[Any]):
+    """Requests that wait for the one before: uvicorn's deque, empty at no cost."""
+
+    __slots__ = ()
+
+    def appendleft(self, request: Any) -> None:
+        self.insert(0, request)
+
+
 class Protocol(HttpToolsProtocol):
     """One client connection."""
+
+    # Slots keep the instance's dictionary below the 30 names that Python shares between
+    # instances: one more costs 1.3 kB a connection.
+    __slots__ = (
+        *("_arrived_bytes", "_awaited", "_begun", "_body_bytes", "_deadline", "_deaf", "_express"),
+        *("_fed", "_framed_bytes", "_headers_bytes", "_held", "_held_timer", "_idle_since"),
+        *("_in_head", "_in_message", "_is_upgrade", "_kept", "_limits", "_offer", "_refusal"),
+        *("_rest_timer", "outlet"),
+    )
 
     def __init__(
         self,
@@ -101,6 +153,7 @@ class Protocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.pipeline = cast("Any", Pipeline())
         self._limits: Limits = getattr(config, "limits", None) or Limits()
         # Per-connection state
         self.outlet: Outlet
@@ -130,6 +183,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow._is_writable_event = cast("asyncio.Event", Flag(is_set=True))
         self.outlet = Outlet(transport.write)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
@@ -237,6 +291,7 @@ class Protocol(HttpToolsProtocol):
         self._in_head = False
         self._arrived_bytes = self._framed_bytes = self._body_bytes = 0
         super().on_headers_complete()
+        self.cycle.message_event = cast("asyncio.Event", Flag())  # its task has not begun yet
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
