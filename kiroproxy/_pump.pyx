@@ -48,6 +48,10 @@ cdef class Outlet:
         memcpy(_inside(chunk, size), PyBytes_AS_STRING(events), size)
         self.put(chunk, now)
 
+    def send(self, bytes response, double now) -> None:
+        """Write a whole response, head and body."""
+        self.put(response, now)
+
     def pause(self) -> None:
         """Note that the client reads more slowly than we write."""
         self.paused = True
@@ -190,6 +194,32 @@ cdef class Carrier(Pump):
             last = self._opening + last
             lead, self._lead = self._lead, None
         self._outlet.put(b"%b%x\r\n%b\r\n0\r\n\r\n" % (lead, len(last), last), now)
+        return 0
+
+
+cdef class Gatherer(Consumer):
+    """Puts a whole answer through a translator, where its events wait for the end.
+
+    Shape: `on_end` is called at the body's clean end, unless the answer failed or ended early.
+    """
+
+    cdef Translator _translator
+    cdef object _on_content, _on_end
+
+    def __cinit__(self, Translator translator not None, on_content, on_end):
+        self._translator, self._on_content, self._on_end = translator, on_content, on_end
+
+    cdef int consume(self, const uint8_t *data, Py_ssize_t size) except -1:
+        return self._translator.take_in(data, size)
+
+    cdef int flush(self, double now) except -1:
+        if self._on_content is not None and self._translator.is_content():
+            on_content, self._on_content = self._on_content, None
+            on_content()
+        if self.source is not None and self.source.phase == DONE:
+            if self._translator.failure is None and not self._translator.is_finished():
+                self._on_end()
+        self.is_done = self._translator.failure is not None or self._translator.is_finished()
         return 0
 
 

@@ -386,6 +386,11 @@ class Protocol(HttpToolsProtocol):
         """Return status line and headers of a streamed answer, as the server would write them."""
         return _stream_head(self.server_state.default_headers) % request_id.encode("ascii")
 
+    def whole_head(self, request_id: str, size_bytes: int) -> bytes:
+        """Return status line and headers of a whole answer, as the server would write them."""
+        form = _whole_head(self.server_state.default_headers)
+        return form % (size_bytes, request_id.encode("ascii"))
+
     def over(self) -> None:
         """Note that the response is complete: the connection may carry the next."""
         self._express = None
@@ -513,25 +518,34 @@ class Protocol(HttpToolsProtocol):
             self._refuse(RequestTimeout("The request body did not arrive in time"))
 
 
-_stream_heads: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
-
-
-def _stream_head(default_headers: list[tuple[bytes, bytes]]) -> bytes:
-    """Return a streamed answer's head with a gap for the request's id.
+class _Form:
+    """A response head with gaps.
 
     Cost: made once a second, for the server makes its default headers, which hold the date, anew.
     """
-    global _stream_heads
-    if _stream_heads[0] is not default_headers:
-        headers = [
-            *default_headers,
-            *STREAM_HEADERS,
-            (b"request-id", b"%b"),
-            (b"transfer-encoding", b"chunked"),
-        ]
-        lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-        _stream_heads = default_headers, STATUS_LINE[200] + lines + b"\r\n"
-    return _stream_heads[1]
+
+    def __init__(self, headers: tuple[tuple[bytes, bytes], ...]) -> None:
+        self._headers = headers
+        self._made: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
+
+    def __call__(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
+        if self._made[0] is not default_headers:
+            headers = [*[(n, v.replace(b"%", b"%%")) for n, v in default_headers], *self._headers]
+            lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+            self._made = default_headers, STATUS_LINE[200] + lines + b"\r\n"
+        return self._made[1]
+
+
+_stream_head = _Form(
+    (*STREAM_HEADERS, (b"request-id", b"%b"), (b"transfer-encoding", b"chunked")),
+)
+_whole_head = _Form(
+    (
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d"),
+        (b"request-id", b"%b"),
+    )
+)
 
 
 def _refusal_bytes(

@@ -1,4 +1,4 @@
-"""The short way of an ordinary streamed request: from socket to socket without a task.
+"""The short way of an ordinary request: from socket to socket without a task.
 
 Rules of this file: only what needs no waiting happens here. Whatever turns out otherwise, at any
 point, is handed over to a task (`messages`), which goes on from there; nothing is decided here that
@@ -7,7 +7,8 @@ over, or left by its client.
 
 Theory of operation. A request that came whole in one read is planned at once, a credential with a
 fresh token is leased, and the request is written to an idle connection. Kiro's answer goes through
-a `Carrier` to the client, with the response's start in its first write and the end in its last.
+a `Carrier` to the client, with the response's start in its first write and the end in its last; one
+that is wanted whole waits in a `Gatherer` and is folded at its end.
 Most of what a short request costs otherwise is the task, its wake-ups, timers and messages.
 
 Handing over gives the client's connection the same bytes it has sent, to be read by the server's
@@ -24,9 +25,12 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from kiroproxy._pump import Carrier, Outlet
+import orjson
+
+from kiroproxy._pump import Carrier, Gatherer, Outlet
 from kiroproxy.errors import GatewayError
 from kiroproxy.protocol.request import parse_body
+from kiroproxy.protocol.response import Fold
 from kiroproxy.protocol.stream import Answer
 from kiroproxy.server.gateway import Gateway
 from kiroproxy.server.messages import Messages, Work, is_plain
@@ -49,6 +53,9 @@ class Link(Protocol):
     def client(self) -> tuple[str, int] | None: ...
     def response_head(self, request_id: str) -> bytes:
         """Return status line and headers of a streamed answer."""
+
+    def whole_head(self, request_id: str, size_bytes: int) -> bytes:
+        """Return status line and headers of a whole answer."""
 
     def over(self) -> None:
         """Note that the response is complete: the connection may carry the next."""
@@ -79,7 +86,7 @@ class Lane:
             if not request.check_plain(config.max_body_bytes):
                 return None
             body = parse_body(raw)
-            if body.get("stream") is not True:
+            if type(body.get("stream", False)) is not bool:
                 return None
             admit()
         except GatewayError:
@@ -174,6 +181,9 @@ class Express:
         work, link, exchange = self.work, self._link, self._exchange
         assert work.plan is not None, "launched"
         work.answer = answer = Answer(work.plan, work.message_id)
+        if not work.plan.stream:
+            exchange.attach(Gatherer(answer.translator, self._content_came, self._came_whole))
+            return
         self._carrier = carrier = Carrier(
             answer.translator, link.outlet, self._content_came, self._last_events, self._done
         )
@@ -189,6 +199,23 @@ class Express:
 
     def _content_came(self) -> None:
         self.work.request.record.first_token_s = time.monotonic()
+
+    def _came_whole(self) -> None:
+        work = self.work
+        last = self._last_events()
+        if last is None or work.answer is None or work.plan is None:
+            return
+        try:
+            fold = Fold()
+            fold.feed(work.answer.start(work.plan.input_tokens) + last)
+            body = orjson.dumps(fold.message())
+        except Exception as bug:
+            work.bug = bug
+            self._hand_over_soon()
+            return
+        now = asyncio.get_running_loop().time()
+        self._link.outlet.send(self._link.whole_head(work.request.id, len(body)) + body, now)
+        self._done()
 
     def _last_events(self) -> bytes | None:
         answer, record = self.work.answer, self.work.request.record
@@ -230,8 +257,9 @@ class Express:
         self._end()
         self._note_try()
         work, record = self.work, self.work.request.record
-        if work.answer is not None and self._carrier is not None:
+        if self._carrier is not None:
             self._carrier.close()
+        if work.answer is not None:
             record.charge(work.answer.credits)
             note_usage(record, usage_of(work.answer))
         work.close()

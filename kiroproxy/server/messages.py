@@ -97,6 +97,8 @@ class Messages:
             if next(media(work.body), None) is not None:
                 return None  # they may have to be fetched or scaled
             plan = self._converter(work)(work.body)
+            if not plan.stream and not work.config.extract_thinking:
+                plan = replace(plan, split_tags=False)
         return self._accepted(work, plan)
 
     async def _plan(self, work: "Work") -> Plan:
@@ -184,6 +186,8 @@ class Messages:
         return work.aborted(error)
 
     async def _whole(self, work: "Work", send: Send) -> None:
+        if work.bug is not None:
+            raise work.bug
         try:
             plan = await self._plan(work)
             folding = Folding(work.opening())

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kiroproxy.server.asgi import Protocol
-from kiroproxy.simulator.script import Drop, Hold, Script, Start, Text, answer, refuse
+from kiroproxy.simulator.script import Drop, Hold, Script, Start, Text, Tool, answer, refuse
 
 HEAD = b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: sk-test-0123456789\r\n"
 BODY = {
@@ -82,6 +82,34 @@ async def test_the_short_way_gives_the_bytes_of_the_long_one(warm: Any, monkeypa
     told = [[(name, value) for name, value in each.headers.items() if name not in
              ("date", "request-id")] for each in (short, long)]  # fmt: skip
     assert told[0] == told[1]
+
+
+async def test_a_whole_answer_needs_no_task_either(warm: Any, monkeypatch: Any) -> None:
+    script = answer("Hello 👋 ", "there", Tool("f", '{"city": "Ulm"}'))
+    gateway = await warm(script, script)
+    monkeypatch.setattr("kiroproxy.server.messages.new_message_id", lambda: "msg_1")
+    short = await gateway.ask()
+    assert gateway.tasks == 0
+    monkeypatch.setattr("kiroproxy.server.express.BODY_MAX_BYTES", 0)
+    long = await gateway.ask()
+    assert gateway.tasks == 1
+    assert short.content == long.content
+    assert short.json()["stop_reason"] == "tool_use"
+    assert list(short.headers) == list(long.headers)
+
+
+async def test_a_whole_answer_that_takes_its_time_is_folded_by_a_task(warm: Any) -> None:
+    gateway = await warm(answer("first ", Hold(), "second"), ping_interval_s=0.1)
+    asking = asyncio.create_task(gateway.ask())
+    while not gateway.tasks:
+        await asyncio.sleep(0.001)
+    gateway.sim.release()
+    assert (await asking).json()["content"] == [{"type": "text", "text": "first second"}]
+
+
+async def test_a_whole_answer_cut_after_content_is_tried_again(warm: Any) -> None:
+    gateway = await warm(Script((Start(), Text("lost"), Drop())), answer("Hello"))
+    assert (await gateway.ask()).json()["content"] == [{"type": "text", "text": "Hello"}]
 
 
 async def test_a_connection_carries_one_request_after_the_other(warm: Any) -> None:
