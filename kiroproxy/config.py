@@ -14,6 +14,7 @@ defaults here.
 """
 
 import hashlib
+import json
 import os
 import platform
 from collections.abc import Callable, Mapping
@@ -62,6 +63,17 @@ class UpstreamUrls:
 
 
 @dataclass(frozen=True, slots=True)
+class Times:
+    """How long each phase of an answer may take. Units: seconds; see the settings' meanings."""
+
+    connect_timeout_s: float = 10.0
+    head_timeout_s: float = 0.0
+    first_byte_timeout_s: float = 180.0
+    idle_timeout_s: float = 300.0
+    total_timeout_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything the operator decided. Units: seconds for `*_s`, bytes for `*_bytes`."""
 
@@ -94,12 +106,15 @@ class Config:
     extract_thinking: bool = True
     default_endpoint: str = "ide"
     model_aliases: Mapping[str, str] = field(default_factory=lambda: dict(MODEL_ALIASES))
+    model_overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     log_level: str = "info"
     # Kiro's first token may take 60-120 s on a large prompt with thinking.
     connect_timeout_s: float = 10.0
+    head_timeout_s: float = 0.0  # 0 = none of its own: the head comes with the first content
     first_byte_timeout_s: float = 180.0
     idle_timeout_s: float = 300.0
     total_timeout_s: float = 0.0  # 0 = none: a long answer is not a fault
+    timeouts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     pool_idle_s: float = 30.0
     # Claude Code shows "waiting" after 20 s of silence.
     ping_interval_s: float = 10.0
@@ -120,6 +135,19 @@ class Config:
     # How it came about: what a later reading of the file needs, and what the admin page shows.
     flags: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    times: Times = field(init=False, repr=False, compare=False)  # for models not in `timeouts`
+
+    def __post_init__(self) -> None:
+        found = {name: getattr(self, name) for name in _TIMES.values()}
+        object.__setattr__(self, "times", Times(**found))
+
+    def times_for(self, model_id: str) -> Times:
+        """Return the times that hold for a model, by Kiro's id; of several rows all, in order."""
+        found = self.times
+        for pattern, row in self.timeouts.items():
+            if values.fits(model_id, pattern):
+                found = replace(found, **{_TIMES[key]: value for key, value in row.items()})
+        return found
 
     @property
     def current(self) -> "Config":
@@ -143,6 +171,15 @@ class Source(Protocol):
 
     @property
     def current(self) -> Config: ...
+
+
+_TIMES = {
+    "connectTimeout": "connect_timeout_s",
+    "headTimeout": "head_timeout_s",
+    "firstByteTimeout": "first_byte_timeout_s",
+    "idleTimeout": "idle_timeout_s",
+    "totalTimeout": "total_timeout_s",
+}
 
 
 class Setting(NamedTuple):
@@ -182,12 +219,14 @@ class Setting(NamedTuple):
         return self.value(Config())
 
     def value(self, config: Config) -> Any:
-        """Return the value as config.json would write it; secrets included."""
+        """Return the value as config.json would write it, rows of a map as text; with secrets."""
         found = getattr(config, self.field)
         if isinstance(found, UpstreamUrls):
             urls = {key: getattr(found, name) for key, name in _URL_KEYS.items()}
             return {key: url for key, url in urls.items() if url}
-        return dict(found) if isinstance(found, Mapping) else found
+        if isinstance(found, Mapping):
+            return {k: json.dumps(v) if isinstance(v, Mapping) else v for k, v in found.items()}
+        return found
 
 
 _URL_KEYS = {
@@ -222,10 +261,29 @@ def _aliases(value: Any) -> dict[str, str]:
     return dict(value)
 
 
+_TIME_RANGES: dict[str, Callable[[Any], Any]] = {
+    "connectTimeout": values.seconds(0.1, 300),
+    "headTimeout": values.seconds(0, 3600),
+    "firstByteTimeout": values.seconds(0.1, 3600),
+    "idleTimeout": values.seconds(0.1, 3600),
+    "totalTimeout": values.seconds(0, 86400),
+}
+_timeouts = values.by_model(_TIME_RANGES)
+_overrides = values.by_model(
+    {
+        "contextWindow": values.whole(1000, 100_000_000),
+        "maxOutputTokens": values.whole(1, 10_000_000),
+        "displayName": values.text,
+        "hidden": values.flag,
+    }
+)
+
 _KINDS: Mapping[Callable[[Any], Any], str] = {
     values.flag: "bool",
     _upstream: "map",
     _aliases: "map",
+    _timeouts: "map",
+    _overrides: "map",
 }
 
 SETTINGS: tuple[Setting, ...] = (
@@ -406,20 +464,36 @@ SETTINGS: tuple[Setting, ...] = (
         "models",
     ),
     Setting(
+        "modelOverrides",
+        "model_overrides",
+        _overrides,
+        "model id, with * → contextWindow, maxOutputTokens, displayName, hidden: instead of what"
+        " Kiro lists",
+        "models",
+    ),
+    Setting(
         "logLevel", "log_level", values.one_of(*LEVELS), "debug, info, warning or error", "logging"
     ),
     Setting(
         "connectTimeout",
         "connect_timeout_s",
-        values.seconds(0.1, 300),
+        _TIME_RANGES["connectTimeout"],
         "s to reach Kiro",
+        "timeouts",
+        unit="s",
+    ),
+    Setting(
+        "headTimeout",
+        "head_timeout_s",
+        _TIME_RANGES["headTimeout"],
+        "s from the sent request to the answer's head; 0: no limit of its own",
         "timeouts",
         unit="s",
     ),
     Setting(
         "firstByteTimeout",
         "first_byte_timeout_s",
-        values.seconds(0.1, 3600),
+        _TIME_RANGES["firstByteTimeout"],
         "s from the sent request to the answer's first content",
         "timeouts",
         unit="s",
@@ -427,7 +501,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "idleTimeout",
         "idle_timeout_s",
-        values.seconds(0.1, 3600),
+        _TIME_RANGES["idleTimeout"],
         "s of silence within an answer",
         "timeouts",
         unit="s",
@@ -435,10 +509,17 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "totalTimeout",
         "total_timeout_s",
-        values.seconds(0, 86400),
+        _TIME_RANGES["totalTimeout"],
         "s for a whole answer; 0: none",
         "timeouts",
         unit="s",
+    ),
+    Setting(
+        "timeouts",
+        "timeouts",
+        _timeouts,
+        "model id, with * → any of the five limits above, for that model",
+        "timeouts",
     ),
     Setting(
         "poolIdleTimeout",

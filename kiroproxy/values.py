@@ -7,8 +7,11 @@ value only where it cannot be a secret.
 import contextlib
 import difflib
 import ipaddress
+import json
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -224,3 +227,52 @@ def plain_url(value: Any) -> str:
     if written and (parts.scheme not in ("http", "https") or not parts.hostname):
         raise WrongValue(f'is "{written}", not a URL', 'Write one like "https://host.example/path"')
     return written
+
+
+def by_model(members: Mapping[str, Callable[[Any], Any]]) -> Callable[[Any], dict[str, Any]]:
+    """Accept an object of objects: a model's id, with * for any text, → some of the members.
+
+    Shape: a row may also be the JSON text of its object, as a form's field holds it.
+    """
+
+    def parse(value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise WrongValue(f"is {type_name(value)}, not an object", "Write { ... }")
+        found: dict[str, Any] = {}
+        faults: list[WrongValue] = []
+        for pattern, row in value.items():
+            try:
+                row = _object(row)
+                found[pattern] = {name: _member(name, each, members) for name, each in row.items()}
+            except WrongValue as fault:
+                faults.append(WrongValue(fault.reason, fault.remedy, key=pattern))
+        if faults:
+            first, *others = faults
+            raise WrongValue(first.reason, first.remedy, key=first.key, others=tuple(others))
+        return found
+
+    return parse
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = json.loads(value)
+    if not isinstance(value, dict):
+        raise WrongValue(f"is {type_name(value)}, not an object", "Write { ... }")
+    return value
+
+
+def _member(name: str, value: Any, members: Mapping[str, Callable[[Any], Any]]) -> Any:
+    if name not in members:
+        raise WrongValue(f'holds "{name}", which is not known', "Write " + ", ".join(members))
+    try:
+        return members[name](value)
+    except WrongValue as fault:
+        raise WrongValue(f"holds a {name} that {fault.reason}", fault.remedy) from None
+
+
+def fits(model_id: str, pattern: str) -> bool:
+    """Tell whether a pattern of `by_model` means a model, in Kiro's spelling or the public one."""
+    wanted = pattern.strip().lower()
+    return fnmatchcase(model_id, wanted) or fnmatchcase(model_id.replace(".", "-"), wanted)

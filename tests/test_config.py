@@ -207,6 +207,41 @@ def test_model_aliases_replace_the_default_and_load_from_the_environment(tmp_pat
     assert fault(tmp_path, '{"apiKey": "k", "modelAliases": {"a": 1}}').key == "modelAliases"
 
 
+def test_the_times_of_a_model_are_those_of_every_row_that_fits(tmp_path: Path) -> None:
+    rows = {
+        "claude-*": {"firstByteTimeout": 60, "totalTimeout": 900},
+        "claude-opus-4-*": {"firstByteTimeout": 300},  # the public spelling
+    }
+    loaded = load(tmp_path, {"timeouts": rows, "idleTimeout": 7, "headTimeout": 9})
+    opus, haiku, other = map(loaded.times_for, ("claude-opus-4.8", "claude-haiku-4.5", "glm-5"))
+    assert (opus.first_byte_timeout_s, opus.total_timeout_s) == (300, 900)
+    assert (haiku.first_byte_timeout_s, haiku.idle_timeout_s, haiku.head_timeout_s) == (60, 7, 9)
+    assert other is loaded.times and other.first_byte_timeout_s == 180
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("timeouts", {"a": {"firstByteTimeout": 0}}, "holds a firstByteTimeout that is 0"),
+        ("timeouts", {"a": {"drainTimeout": 5}}, 'holds "drainTimeout", which is not known'),
+        ("timeouts", {"a": 5}, "is a number, not an object"),
+        ("modelOverrides", {"a": {"contextWindow": "big"}}, "holds a contextWindow that"),
+    ],
+)
+def test_what_is_set_for_a_model_is_checked_like_any_setting(
+    tmp_path: Path, key: str, value: object, words: str
+) -> None:
+    found = fault(tmp_path, json.dumps({"apiKey": "k", key: value}))
+    assert found.key == f"{key}.a" and words in found.reason
+
+
+def test_a_row_for_a_model_may_be_text(tmp_path: Path) -> None:
+    text = {"glm-*": '{"contextWindow": 1000}'}
+    assert load(tmp_path, {"modelOverrides": text}).model_overrides == {
+        "glm-*": {"contextWindow": 1000}
+    }
+
+
 # -- a running gateway's settings ------------------------------------------------------------
 
 
@@ -224,7 +259,15 @@ def test_every_setting_tells_what_a_page_needs_to_edit_it() -> None:
 
 
 def test_the_value_of_every_setting_reads_back_as_itself(tmp_path: Path) -> None:
-    loaded = load(tmp_path, {"upstream": {"apiUrl": "https://k.example"}, "rpm": 3, "host": "::1"})
+    loaded = load(
+        tmp_path,
+        {
+            "upstream": {"apiUrl": "https://k.example"},
+            "rpm": 3,
+            "host": "::1",
+            "timeouts": {"glm-5": {"idleTimeout": 3}},
+        },
+    )
     written = {each.key: each.value(loaded) for each in config.SETTINGS}
     again = config.load(write(tmp_path, json.dumps(written)), {})
     assert again == loaded

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted(ROOT.glob("*.md"))
 # Settings whose default is not a constant: the page says so in words.
 IN_WORDS = {"apiKey", "authRegion", "apiRegion", "machineId", "modelAliases"}
-IN_WORDS |= {"systemVersion", "upstream"}
+IN_WORDS |= {"systemVersion", "upstream", "modelOverrides", "timeouts"}
 
 
 def settings_rows(page: Path) -> dict[str, str]:

@@ -14,10 +14,11 @@ published one and the month of first sight otherwise.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
 from kiroproxy.errors import NotFound
+from kiroproxy.values import fits
 
 EFFORTS = ("none", "low", "medium", "high", "xhigh", "max")
 _ALL = ("low", "medium", "high", "xhigh", "max")
@@ -140,6 +141,12 @@ _KIRO_CLAUDE = re.compile(r"claude-([a-z]+)(?:-(\d+)(?:\.(\d+))?)?$")
 _VERSION = r"(\d+)(?:[.-](\d{1,2})(?!\d))?(?!\d)"
 
 Version: TypeAlias = tuple[int, int]
+Overrides: TypeAlias = Mapping[str, Mapping[str, Any]]
+_OVERRIDES = {
+    "contextWindow": "context_window",
+    "maxOutputTokens": "max_output_tokens",
+    "displayName": "display_name",
+}
 
 
 def _bare(requested: str) -> tuple[str, bool]:
@@ -171,15 +178,20 @@ class Catalogue:
     """The models of one moment, by every name a client may use.
 
     Shape: `aliases` are the operator's own: requested name → Kiro id. They count only for names
-    that Kiro does not offer itself.
+    that Kiro does not offer itself. `overrides` are what the operator knows better, by Kiro's id
+    or a pattern of it: contextWindow, maxOutputTokens, displayName, hidden.
     """
 
     BUILT_IN: ClassVar["Catalogue"]
 
     def __init__(
-        self, models: Iterable[Model] = SNAPSHOT, aliases: Mapping[str, str] | None = None
+        self,
+        models: Iterable[Model] = SNAPSHOT,
+        aliases: Mapping[str, str] | None = None,
+        overrides: Overrides | None = None,
     ) -> None:
-        self.models = tuple(models)
+        overridden = (_overridden(model, overrides or {}) for model in models)
+        self.models = tuple(model for model in overridden if model is not None)
         self._aliases = _ALIASES | {
             name.lower(): target.lower() for name, target in (aliases or {}).items()
         }
@@ -195,7 +207,10 @@ class Catalogue:
 
     @classmethod
     def from_live(
-        cls, listing: list[dict[str, Any]], aliases: Mapping[str, str] | None = None
+        cls,
+        listing: list[dict[str, Any]],
+        aliases: Mapping[str, str] | None = None,
+        overrides: Overrides | None = None,
     ) -> "Catalogue":
         """Read the `models` of a ListAvailableModels answer; entries without an id are skipped.
 
@@ -203,14 +218,14 @@ class Catalogue:
         """
         rows = [row for row in listing if isinstance(row.get("modelId"), str) and row["modelId"]]
         if not rows:
-            return cls(SNAPSHOT, aliases) if aliases else cls.BUILT_IN
+            return cls(SNAPSHOT, aliases, overrides) if aliases or overrides else cls.BUILT_IN
         # Older generations of the listing have no request schemas at all; then their absence
         # on one model does not mean that it cannot think.
         schemas_listed = any(row.get("additionalModelRequestFieldsSchema") for row in rows)
         # Several credentials' listings may come joined: the first of an id counts.
         unique = {row["modelId"]: row for row in reversed(rows)}
         ordered = [unique.pop(row["modelId"]) for row in rows if row["modelId"] in unique]
-        return cls((_live_model(row, schemas_listed) for row in ordered), aliases)
+        return cls((_live_model(row, schemas_listed) for row in ordered), aliases, overrides)
 
     def resolve(self, requested: str) -> Resolved:
         """Find the model a client means.
@@ -257,6 +272,18 @@ def entry(model: Model, requested: str = "") -> dict[str, Any]:
         "max_input_tokens": model.context_window,
         "max_tokens": model.max_output_tokens,
     }
+
+
+def _overridden(model: Model, overrides: Overrides) -> Model | None:
+    """Apply every row that fits, in order; None: it is hidden."""
+    hidden = False
+    for pattern, row in overrides.items():
+        if not fits(model.id, pattern):
+            continue
+        hidden = row.get("hidden", hidden)
+        facts = {_OVERRIDES[key]: value for key, value in row.items() if key in _OVERRIDES}
+        model = replace(model, **facts)
+    return None if hidden else model
 
 
 # -- the live listing ----------------------------------------------------------------------

@@ -59,7 +59,7 @@ class Gateway:
         self.corrections = Corrections()
         self.cuts = Cuts(open_cuts(page, config.workers) if page else private_cuts())
         self._listed: list[dict[str, Any]] = []  # what Kiro said last
-        self.catalogue = Catalogue(aliases=config.model_aliases)
+        self.catalogue = _catalogue([], config)
         self.settings.on_change(self._reconfigure)
         self._background: list[asyncio.Task[None]] = []
 
@@ -136,7 +136,7 @@ class Gateway:
         listed = self.listings.rows()
         if listed is not self._listed:
             self._listed = listed
-            self.catalogue = Catalogue.from_live(listed, self.config.model_aliases)
+            self.catalogue = _catalogue(listed, self.config)
         return self.catalogue
 
     async def _listing(self, credential: Credential) -> list[dict[str, Any]]:
@@ -191,8 +191,9 @@ class Gateway:
     def _reconfigure(self, before: Config) -> None:
         if self.config.log_level != before.log_level:
             logs.set_level(self.config.log_level)
-        if self.config.model_aliases != before.model_aliases:
-            self.catalogue = Catalogue.from_live(self._listed, self.config.model_aliases)
+        names = "model_aliases", "model_overrides"
+        if any(getattr(self.config, name) != getattr(before, name) for name in names):
+            self.catalogue = _catalogue(self._listed, self.config)
 
     def _choose_anew(self, before: Config) -> None:
         self.pool.mode = self.config.load_balancing_mode
@@ -247,6 +248,10 @@ async def _forever(work: Callable[[], Awaitable[bool]], every_s: float, retry_s:
         except Exception:
             _log.exception("background work failed")
         await asyncio.sleep(every_s if done else retry_s)
+
+
+def _catalogue(listed: list[dict[str, Any]], config: Config) -> Catalogue:
+    return Catalogue.from_live(listed, config.model_aliases, config.model_overrides)
 
 
 def now_ms() -> int:

@@ -89,6 +89,7 @@ class Relay:
         target: Target,
     ) -> None:
         self._config, self._gateway, self._plan = config, gateway, plan
+        self._times = config.times_for(plan.model.id)
         self._record, self._request_id = record, request_id
         self._answer, self._target = answer, target
         self._first_plan = plan  # one that is sent later asks for more than was estimated
@@ -101,7 +102,7 @@ class Relay:
 
         Raises: GatewayError — tries are used up, or the answer broke after content.
         """
-        total_s = self._config.total_timeout_s
+        total_s = self._times.total_timeout_s
         try:
             if not total_s:
                 return await self._work()
@@ -161,9 +162,9 @@ class Relay:
 
     async def _pass_on(self, response: Response) -> UpstreamError | None:
         """Translate one answer to its end. None: complete."""
-        limit_s = self._config.first_byte_timeout_s
+        limit_s = self._times.first_byte_timeout_s
         try:
-            async with asyncio.timeout(limit_s) as limit:
+            async with asyncio.timeout_at(response.sent_at + limit_s) as limit:
                 return await self._translate(response, limit)
         except TimeoutError:
             if not limit.expired():

@@ -20,7 +20,7 @@ from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
 from kiroproxy._wire import Consumer
-from kiroproxy.config import Config, Source
+from kiroproxy.config import Source, Times
 from kiroproxy.errors import ConnectionLost, InternalError, ProtocolViolation
 from kiroproxy.upstream import tls
 from kiroproxy.upstream.secure import Security
@@ -32,14 +32,16 @@ class Response:
     """An answer whose head has arrived.
 
     Shape: `headers` has lower-case names; a repeated header is joined with ", ".
+    Units: `sent_at`, when its request was sent, in the loop's seconds.
     Order: close() exactly when done with it; more often does no harm.
     """
 
-    __slots__ = ("_connection", "_release", "headers", "status")
+    __slots__ = ("_connection", "_release", "headers", "sent_at", "status")
 
     def __init__(self, connection: Connection, release: Callable[[Connection], None]) -> None:
         self.status = connection.status
         self.headers = connection.headers
+        self.sent_at = connection.sent_at
         self._connection: Connection | None = connection
         self._release = release
 
@@ -138,11 +140,10 @@ class Form:
 class Call:
     """A request on its way to an answer's head, by one connection or the next."""
 
-    __slots__ = ("body", "config", "connection", "head", "key")
+    __slots__ = ("body", "connection", "head", "key", "times")
 
-    def __init__(self, key: Key, head: bytes, body: bytes, config: Config) -> None:
-        self.key, self.head, self.body = key, head, body
-        self.config = config  # whose times count
+    def __init__(self, key: Key, head: bytes, body: bytes, times: Times) -> None:
+        self.key, self.head, self.body, self.times = key, head, body, times
         self.connection: Connection | None = None  # the idle one it was written to
 
     @classmethod
@@ -153,12 +154,12 @@ class Call:
         headers: list[tuple[bytes, bytes]],
         body: bytes,
         proxy: ProxySettings | None,
-        config: Config,
+        times: Times,
     ) -> "Call":
         """Put one together. Raises: InternalError — as Form."""
         target = _split(url)
         head = _head(method, target, headers, len(body))
-        return cls(_key(target, proxy), head, body, config)
+        return cls(_key(target, proxy), head, body, times)
 
     def abort(self) -> None:
         """Give up; nobody waits for the answer."""
@@ -177,7 +178,7 @@ class ConnectionPool:
         self._source = config
         self._context = context or tls.client_context(config.current.tls_backend)
         self._security = Security(self._context)
-        self._limits: tuple[Config | None, Limits] = None, Limits(0, 0, 0)  # of the latest config
+        self._limits: tuple[Times | None, Limits] = None, Limits(0, 0, 0)  # of the latest call
         self._buffer = memoryview(bytearray(READ_BUFFER_BYTES))
         self._idle: dict[Key, list[Connection]] = {}
         self._open: set[Connection] = set()
@@ -202,15 +203,15 @@ class ConnectionPool:
         body: bytes,
         *,
         proxy: ProxySettings | None = None,
-        config: Config | None = None,
+        times: Times | None = None,
     ) -> Response:
         """Send a request and return its answer as soon as the head is there.
 
-        Shape: its times are those of `config`, without one the present ones.
+        Shape: without `times`, those of the present configuration hold.
         Raises: ConnectFailed, ProxyFailed — no connection; ConnectionLost, UpstreamTimeout —
             no head. A status that is not 200 is an answer like any other.
         """
-        call = Call.of(method, url, headers, body, proxy, config or self._source.current)
+        call = Call.of(method, url, headers, body, proxy, times or self._source.current.times)
         self.launch(call)
         return await self.answer(call)
 
@@ -226,7 +227,7 @@ class ConnectionPool:
         if not stack:
             return False
         call.connection = stack.pop()
-        call.connection.send(call.head, call.body, self._limits_of(call.config))
+        call.connection.send(call.head, call.body, self._limits_of(call.times))
         return True
 
     def landed(self, call: Call) -> Response:
@@ -247,8 +248,8 @@ class ConnectionPool:
                 if idle.answered:
                     raise
                 # The peer's keep-alive ran out while we were writing: it saw no request.
-        call.connection = await self._connect(call.key, call.config)
-        call.connection.send(call.head, call.body, self._limits_of(call.config))
+        call.connection = await self._connect(call.key, call.times)
+        call.connection.send(call.head, call.body, self._limits_of(call.times))
         return await self._head_of(call.connection)
 
     async def aclose(self) -> None:
@@ -262,7 +263,7 @@ class ConnectionPool:
         if self._open:
             await self._all_closed.wait()
 
-    async def _connect(self, key: Key, config: Config) -> Connection:
+    async def _connect(self, key: Key, times: Times) -> Connection:
         made: list[Connection] = []
 
         def make() -> Connection:
@@ -277,7 +278,7 @@ class ConnectionPool:
                 key.port,
                 self._security if key.scheme == "https" else None,
                 make,
-                config.connect_timeout_s,
+                times.connect_timeout_s,
                 proxy_context=self._context,
             )
         except BaseException:
@@ -288,12 +289,15 @@ class ConnectionPool:
                 self.lost(connection)
             raise
 
-    def _limits_of(self, config: Config) -> Limits:
-        if self._limits[0] is not config:
+    def _limits_of(self, times: Times) -> Limits:
+        if self._limits[0] is not times:
             found = Limits(
-                config.first_byte_timeout_s, config.idle_timeout_s, config.total_timeout_s
+                times.first_byte_timeout_s,
+                times.idle_timeout_s,
+                times.total_timeout_s,
+                times.head_timeout_s,
             )
-            self._limits = config, found
+            self._limits = times, found
         return self._limits[1]
 
     async def _head_of(self, connection: Connection) -> Response:

@@ -197,6 +197,7 @@ class Exchange:
     def __init__(self, dispatcher: Dispatcher, plan: Plan, config: Config) -> None:
         self._shared = dispatcher
         self._config = config
+        self._times = config.times_for(plan.model.id)
         self._plan = plan
         self.credential: Credential | None = None  # of the latest try
         self._lease: Lease | None = None
@@ -402,11 +403,11 @@ class Exchange:
         if attempt == 1:
             form = shared.form(fresh, self._config)
             head = form.head(invocation_id.encode("ascii"), len(body))
-            return Call(form.key, head, body, self._config)
+            return Call(form.key, head, body, self._times)
         target = endpoint.generate(
             fresh, self._config, invocation_id=invocation_id, attempt=attempt
         )
-        return Call.of(target.method, target.url, target.headers, body, fresh.proxy, self._config)
+        return Call.of(target.method, target.url, target.headers, body, fresh.proxy, self._times)
 
     def _acquire(self) -> Lease:
         """Take a credential that this request has not passed by, else one it may ask again."""

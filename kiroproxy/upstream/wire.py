@@ -32,11 +32,12 @@ READ_BUFFER_BYTES = 64 * 1024  # one read is what a slow client can make us hold
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long an answer may take. Units: seconds; total_s 0 is no limit."""
+    """How long an answer may take. Units: seconds; total_s and head_s 0 are no limit."""
 
     first_byte_s: float
     idle_s: float
     total_s: float
+    head_s: float = 0.0
 
 
 class Owner(Protocol):
@@ -58,7 +59,6 @@ class Connection(Wire, asyncio.BufferedProtocol):
         "_limits",
         "_loop",
         "_owner",
-        "_sent_at",
         "_started_at",
         "_timer",
         "_timer_at",
@@ -68,6 +68,7 @@ class Connection(Wire, asyncio.BufferedProtocol):
         "idle_since",
         "key",
         "listener",
+        "sent_at",
     )
 
     def __new__(cls, owner: Owner, key: Hashable, buffer: memoryview) -> "Connection":
@@ -85,7 +86,7 @@ class Connection(Wire, asyncio.BufferedProtocol):
         self._writing_paused = False
         self._limits = Limits(0, 0, 0)
         self._fault: Exception | None = None
-        self._sent_at = self._started_at = self.idle_since = 0.0
+        self.sent_at = self._started_at = self.idle_since = 0.0
 
     # -- towards the peer --------------------------------------------------------------
 
@@ -98,8 +99,8 @@ class Connection(Wire, asyncio.BufferedProtocol):
             self.abort("it was closed while idle")
             return
         assert self._transport is not None
-        self._sent_at = self._started_at = self.quiet_since
-        self._arm(limits.first_byte_s)
+        self.sent_at = self._started_at = self.quiet_since
+        self._arm(limits.head_s or limits.first_byte_s)
         try:
             if len(body) <= _SLICE:
                 self._transport.writelines((head, body) if body else (head,))
@@ -236,7 +237,7 @@ class Connection(Wire, asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Go on with a long upload; the wait for the first byte counts from its latest piece."""
         self._writing_paused = False
-        self._sent_at = self._loop.time()
+        self.sent_at = self._loop.time()
         self._write_on()
 
     # -- from what arrives ---------------------------------------------------------------
@@ -303,8 +304,10 @@ class Connection(Wire, asyncio.BufferedProtocol):
             # While the reader is behind, the silence is ours.
             since = now if self.paused else self.quiet_since
             setting, limit_s = "idleTimeout", limits.idle_s
+        elif limits.head_s and self.phase == Phase.HEAD:
+            since, setting, limit_s = self.sent_at, "headTimeout", limits.head_s
         else:
-            since, setting, limit_s = self._sent_at, "firstByteTimeout", limits.first_byte_s
+            since, setting, limit_s = self.sent_at, "firstByteTimeout", limits.first_byte_s
         due = since + limit_s
         if limits.total_s and self._started_at + limits.total_s <= due:
             setting, limit_s = "totalTimeout", limits.total_s

@@ -203,3 +203,20 @@ def test_an_alias_yields_to_a_model_kiro_offers() -> None:
     listing = [{"modelId": "claude-haiku-5.5"}, {"modelId": "claude-haiku-4.5"}]
     catalogue = Catalogue.from_live(listing, {"claude-haiku-5-5": "claude-haiku-4.5"})
     assert catalogue.resolve("claude-haiku-5-5").model.id == "claude-haiku-5.5"
+
+
+def test_the_operator_corrects_what_is_listed() -> None:
+    overrides = {
+        "claude-*": {"contextWindow": 500_000},
+        "claude-opus-4-8": {"maxOutputTokens": 9, "displayName": "Opus"},
+        "glm-5": {"hidden": True},
+    }
+    listing = [{"modelId": name} for name in ("claude-opus-4.8", "glm-5", "auto")]
+    found = Catalogue.from_live(listing, None, overrides)
+    opus = found.resolve("claude-opus-4-8").model
+    assert (opus.context_window, opus.max_output_tokens) == (500_000, 9)
+    assert [entry["id"] for entry in found.entries()] == ["claude-opus-4-8", "auto"]
+    with pytest.raises(NotFound):
+        found.resolve("glm-5")
+    built_in = Catalogue.from_live([], None, overrides).resolve("claude-haiku-4-5").model
+    assert built_in.context_window == 500_000

@@ -299,7 +299,7 @@ async def test_after_an_early_start_the_failure_is_an_error_event(run_gateway: A
 
 async def test_no_content_in_time_is_another_try(run_gateway: Any, caplog: Any) -> None:
     gateway = await run_gateway(
-        Script((Start(), Silence())), answer("second"), accounts=2, first_byte_timeout_s=0.1
+        Script((Start(), Silence())), answer("second"), accounts=2, first_byte_timeout_s=0.4
     )
     caplog.set_level(logging.INFO, "kiroproxy.server")
     response = await gateway.ask(stream=True)
@@ -307,9 +307,22 @@ async def test_no_content_in_time_is_another_try(run_gateway: Any, caplog: Any) 
     assert line(caplog)["tries"] == 2
 
 
+async def test_a_model_has_times_of_its_own(run_gateway: Any) -> None:
+    gateway = await run_gateway(
+        Script((Start(), Silence())),
+        answer("second"),
+        accounts=2,
+        timeouts={"claude-sonnet-4-5": {"firstByteTimeout": 0.4}, "glm-5": {"idleTimeout": 0.1}},
+    )
+    assert text_of(await gateway.events()) == "second"
+    gateway.sim.enqueue(Script((Start(), Text("half"), Silence())))
+    answered = await gateway.ask(model="glm-5", stream=True)
+    assert b"event: error" in answered.content and b"timeout_error" in answered.content
+
+
 async def test_the_limit_to_the_first_content_ends_with_it(run_gateway: Any) -> None:
-    script = answer("first", Wait(0.4), "second")
-    gateway = await run_gateway(script, answer("never"), first_byte_timeout_s=0.2)
+    script = answer("first", Wait(0.6), "second")
+    gateway = await run_gateway(script, answer("never"), first_byte_timeout_s=0.4)
     assert text_of(await gateway.events()) == "firstsecond"
 
 

@@ -197,6 +197,23 @@ async def test_silence_in_a_poured_answer_breaks_the_idle_limit(serve, connectio
     assert caught.value.setting == "idleTimeout"
 
 
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nconte"])
+async def test_a_head_may_have_a_limit_of_its_own(serve, connections, answer):
+    peer = await serve(answering(answer))
+    with pytest.raises(UpstreamTimeout) as caught:
+        await post(connections(first_byte_timeout_s=HOUR, head_timeout_s=0.05), peer)
+    assert caught.value.setting == "headTimeout"
+
+
+async def test_the_limit_of_the_head_ends_with_it(serve, connections):
+    peer = await serve(answering(CHUNKED))
+    limits = {"first_byte_timeout_s": 0.3, "head_timeout_s": 0.2}
+    response = await post(connections(**limits), peer)
+    with pytest.raises(UpstreamTimeout) as caught:
+        await response.chunk()
+    assert caught.value.setting == "firstByteTimeout"
+
+
 async def test_what_a_consumer_raises_comes_out_of_the_pouring(serve, connections):
     go_on = asyncio.Event()
 

@@ -645,6 +645,9 @@ export const en = {
       defaultEndpoint: "Endpoint",
       extractThinking: "Thinking as blocks",
       modelAliases: "Model aliases",
+      modelOverrides: "Model corrections",
+      headTimeout: "Head of an answer",
+      timeouts: "Time limits by model",
       logLevel: "Log level",
       connectTimeout: "Connect",
       firstByteTimeout: "First content",
@@ -677,6 +680,10 @@ export const en = {
     descriptions: {
       loadBalancingMode: "priority: the smallest number first. balanced: spread over all.",
       modelAliases: "One a line: a client's name = Kiro's id.",
+      modelOverrides:
+        'One a line: Kiro\'s id, with * for any text = {"contextWindow": 200000}. Also maxOutputTokens, displayName, hidden.',
+      timeouts:
+        'One a line: Kiro\'s id, with * for any text = {"firstByteTimeout": 300}. Any of the five limits.',
     },
     sources: { file: "config.json", env: "Environment", flag: "Command line", default: "Default" },
     restart: "At restart",

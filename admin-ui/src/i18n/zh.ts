@@ -617,6 +617,9 @@ export const zh: Texts<typeof en> = {
       defaultEndpoint: "端点",
       extractThinking: "思考内容转为块",
       modelAliases: "模型别名",
+      modelOverrides: "模型修正",
+      headTimeout: "响应头",
+      timeouts: "按模型的时限",
       logLevel: "日志级别",
       connectTimeout: "连接",
       firstByteTimeout: "首个内容",
@@ -649,6 +652,10 @@ export const zh: Texts<typeof en> = {
     descriptions: {
       loadBalancingMode: "priority：数字小者优先；balanced：分散到所有凭据。",
       modelAliases: "每行一个：客户端使用的名称 = Kiro 的模型 ID。",
+      modelOverrides:
+        '每行一个：Kiro 的模型 ID（可用 *）= {"contextWindow": 200000}。还有 maxOutputTokens、displayName、hidden。',
+      timeouts:
+        '每行一个：Kiro 的模型 ID（可用 *）= {"firstByteTimeout": 300}。五个时限均可。',
     },
     sources: { file: "config.json", env: "环境变量", flag: "命令行", default: "默认" },
     restart: "重启后生效",
