@@ -1,9 +1,9 @@
 """The demo's answers: what a first-time user sees, streamed at a reading pace.
 
 Rules of this file: it looks at the request and picks words; it invents no facts, and only ever
-calls a shell tool, with `echo`, or a web search, with the user's words. Structured answers follow
-the schema the gateway asked for in words. A tool result is always followed by a closing answer,
-so that an agent's loop ends.
+calls a shell tool, with `echo`, a web search, with the user's words, or the tool that must be
+called. Structured answers follow the schema the gateway asked for in words. A tool result is
+always followed by a closing answer, so that an agent's loop ends.
 
 Source: the side calls and tool rounds of Claude Code, as its requests show them.
 """
@@ -20,6 +20,7 @@ from kiroproxy.simulator.catalogue import MODELS
 from kiroproxy.simulator.fitness import estimate_tokens
 from kiroproxy.simulator.phrases import Language
 from kiroproxy.simulator.request import Request
+from kiroproxy.simulator.sample import sample
 
 PACE_S: Final = 0.025  # 40 pieces a second: fast, and visibly not all at once
 SHELLS: Final = frozenset({"bash", "shell", "execute_command", "run_command"})
@@ -38,6 +39,9 @@ _TOOL_WORDS: Final = re.compile(
     r"\b(run|tools?|bash|shell|command|echo|execute)\b|运行|执行|命令|工具", re.I
 )
 _SEARCH_WORDS: Final = re.compile(r"\b(search|look up|news|latest)\b|搜索|查一下|新闻", re.I)
+_DEMAND: Final = re.compile(
+    r"Answer by calling (?:the tool ([\w-]+)|at least one of the tools)\.[^\n]*\Z"
+)
 _WIDE: Final = "\u3000-\u9fff\uff00-\uffef"
 _PIECE: Final = re.compile(rf"\s*(?:[{_WIDE}]{{1,2}}|[^\s{_WIDE}]+)|\s+")
 
@@ -50,7 +54,9 @@ def answer_to(request: Request, pace_s: float = PACE_S) -> s.Script:
     if wanted is not None:
         return _script(request, [_text(wanted)], pace_s)
     steps: list[s.Step] = []
-    if request.tool_results:
+    if demanded := _demanded_call(request, language):
+        steps += _thoughts(request, language, [demanded])
+    elif request.tool_results:
         steps += _thoughts(request, language, [_text(_closing(request, language))])
     elif search := _search_call(request, words):
         steps += [*_thoughts(request, language, [_text(phrases.BEFORE_SEARCH[language])]), search]
@@ -158,6 +164,17 @@ def _shell_call(request: Request, words: str, language: Language) -> s.Tool | No
     return None
 
 
+def _demanded_call(request: Request, language: Language) -> s.Tool | None:
+    """Call the tool that the gateway says must be called."""
+    demand = _DEMAND.search(request.prompt)
+    name = (demand[1] or next(iter(request.tools), "")) if demand else ""
+    if name not in request.tools:
+        return None
+    schema = request.tools[name]["inputSchema"]["json"]
+    arguments = sample(schema, phrases.TITLE[language])
+    return s.Tool(name, orjson.dumps(arguments).decode(), size=6)
+
+
 def _search_call(request: Request, words: str) -> s.Tool | None:
     """Search the web if that is spoken of, or is all that can be done."""
     tool = request.tools.get("web_search")
@@ -176,7 +193,7 @@ def _wanted_json(request: Request, language: Language) -> str | None:
             return orjson.dumps({"isNewTopic": True, "title": phrases.TITLE[language]}).decode()
         at = text.find("JSON schema: {")
         if at >= 0 and isinstance(schema := _first_object(text[at:]), dict):
-            return orjson.dumps(_sample(schema, "", language)).decode()
+            return orjson.dumps(sample(schema, phrases.TITLE[language])).decode()
     return None
 
 
@@ -187,25 +204,3 @@ def _first_object(text: str) -> Any:
         return json.JSONDecoder().raw_decode(text, text.index("{"))[0]
     except ValueError:
         return None
-
-
-def _sample(schema: Any, name: str, language: Language) -> Any:
-    """Make the smallest value that a schema of the usual kind accepts."""
-    if not isinstance(schema, dict):
-        return None
-    for word in ("anyOf", "oneOf", "allOf"):
-        if schema.get(word):
-            return _sample(schema[word][0], name, language)
-    if "const" in schema or schema.get("enum"):
-        return schema.get("const", (schema.get("enum") or [None])[0])
-    kind = schema.get("type", "object" if "properties" in schema else "string")
-    kind = kind[0] if isinstance(kind, list) else kind
-    if kind == "object":
-        names = schema.get("required", list(schema.get("properties", {})))
-        parts = schema.get("properties", {})
-        return {part: _sample(parts.get(part, {}), part, language) for part in names}
-    if kind == "array":
-        return [_sample(schema.get("items", {}), name, language)] * int(schema.get("minItems", 0))
-    if kind == "string":
-        return phrases.TITLE[language] if name in ("title", "") else f"simulated {name}"
-    return {"boolean": True, "integer": schema.get("minimum", 1), "number": 1.0}.get(kind)

@@ -34,9 +34,12 @@ SCHEMA = {
         "tags": {"type": "array", "items": {"type": "string"}, "minItems": 1},
         "inner": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]},
         "maybe": {"anyOf": [{"type": "null"}, {"type": "string"}]},
+        "size": {"$ref": "#/$defs/size"},
+        "next": {"$ref": "#"},
         "optional": {"type": "boolean"},
     },
-    "required": ["title", "kind", "tags", "inner", "maybe"],
+    "required": ["title", "kind", "tags", "inner", "maybe", "size"],
+    "$defs": {"size": {"type": "integer", "minimum": 3}},
 }
 
 
@@ -180,12 +183,21 @@ async def test_a_wish_for_json_gets_a_value_of_that_schema_and_nothing_else(ask)
     reply = await ask(f"{wish}\n\nWrite a title")
     told = json.loads(reply.text)
     assert set(told) == set(SCHEMA["required"])
+    assert told["size"] == 3
     assert told["kind"] == "a" and told["inner"] == {"n": 1} and told["maybe"] is None
     assert [type(told["title"]), type(told["tags"][0])] == [str, str]
     old = await ask("Answer with 'isNewTopic' and 'title'")
     assert json.loads(old.text) == {"isNewTopic": True, "title": "Trying out kiroproxy"}
     later = await ask("and now?", history=before(f"{wish}\n\nhello"))
     assert set(json.loads(later.text)) == set(SCHEMA["required"])
+
+
+async def test_a_demanded_tool_is_called_with_what_its_schema_wants(ask):
+    for demand in ("the tool Bash", "at least one of the tools"):
+        members = {"userInputMessageContext": {"tools": [BASH]}}
+        reply = await ask(f"Hello\n\nAnswer by calling {demand}.", history=before(), **members)
+        assert {call["name"] for call in reply.calls} == {"Bash"}
+        assert reply.input == {"command": "simulated command"}
 
 
 @pytest.mark.parametrize("word", sorted(magic.TABLE.keys() - {"slow", "silent"}))
