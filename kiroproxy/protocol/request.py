@@ -87,9 +87,18 @@ class Plan:
 
     def body(self, profile_arn: str | None) -> bytes:
         """Return the body for a credential. Cost: one concatenation."""
+        assert self._open, "it was forgotten"
         if not profile_arn:
             return self._open + b"}"
         return b"".join((self._open, b',"profileArn":', orjson.dumps(profile_arn), b"}"))
+
+    def forget_body(self) -> None:
+        """Let go of the body: it may be megabytes, and its answer may run for an hour.
+
+        Order: when the client has seen content of the answer, so that nobody tries again.
+        """
+        object.__setattr__(self, "_open", b"")  # the one thing of a plan that ever changes
+        object.__setattr__(self, "_parts", None)
 
     def without_reasoning(self) -> "Plan | None":
         """Return the same request without replayed reasoning; None when it holds none."""

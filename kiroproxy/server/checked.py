@@ -29,6 +29,7 @@ class Hold:
     """A target that keeps an answer until it may be seen."""
 
     outlet = None  # events have to come by `write`, where they can be kept
+    is_final = False
 
     def __init__(self, target: Target, is_settled: Callable[[], bool]) -> None:
         self._target, self._is_settled = target, is_settled

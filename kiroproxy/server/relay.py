@@ -35,6 +35,10 @@ class Target(Protocol):
     """Where events go while an answer runs."""
 
     @property
+    def is_final(self) -> bool:
+        """Nothing that was written can be taken back, ever."""
+
+    @property
     def outlet(self) -> Outlet | None:
         """The way past `write`, once started; None where there is none."""
 
@@ -52,6 +56,7 @@ class Folding:
     """Collects the events of a whole answer into one message."""
 
     outlet = None
+    is_final = False
 
     def __init__(self, opening: bytes) -> None:
         self._opening = opening
@@ -206,6 +211,9 @@ class Relay:
     def _begun(self, limit: asyncio.Timeout) -> None:
         """The first content came: its time limit is kept."""
         limit.reschedule(None)
+        # What a client has seen is not tried again; only these send more calls of their own.
+        if self._target.is_final and self._plan.demand is None and self._plan.search is None:
+            self._plan.forget_body()
         self._record.first_token_s = self._record.first_token_s or time.monotonic()
 
     def _last_events(self) -> bytes:

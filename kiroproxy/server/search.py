@@ -61,6 +61,7 @@ class Tape:
     """A target that remembers what went through it. Order: keep() behind each whole answer."""
 
     outlet: Outlet | None = None  # everything has to pass by here
+    is_final = False
 
     def __init__(self, target: Target) -> None:
         self._target = target

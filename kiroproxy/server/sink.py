@@ -72,6 +72,8 @@ class Sink:
         self._writing = False
         self.started = False
 
+    is_final = True
+
     def arm(self, began_at: float | None = None, *, started: bool = False) -> None:
         """Begin to count the quiet time; from a moment gone by, for a response that may run."""
         if began_at is not None:

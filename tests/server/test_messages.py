@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gc
 import json
 import logging
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import anthropic
 import pytest
 
+from kiroproxy.protocol.request import Plan
 from kiroproxy.simulator.script import (
     Drop,
     Head,
@@ -163,6 +165,21 @@ async def test_events_are_passed_on_while_kiro_still_writes(run_gateway: Any) ->
     gateway = await run_gateway(script)
     reader, writer = await open_stream(gateway)
     await reader.readuntil(b'"first"')  # would hang if anything were collected
+    gateway.sim.release()
+    await reader.readuntil(b"message_stop")
+    writer.close()
+
+
+async def test_a_running_answer_does_not_keep_the_prompt(run_gateway: Any) -> None:
+    gateway = await run_gateway(answer("first", Hold(), "second"))
+    long = [{"role": "user", "content": "a" * 400_000}]
+    reader, writer = await open_stream(gateway, messages=long)
+    await reader.readuntil(b'"first"')
+    # The simulator, in this process too, keeps what it was sent: that is apart from the plans.
+    plans = [
+        each for each in gc.get_objects() if isinstance(each, Plan) and each.input_tokens > 1e4
+    ]
+    assert plans and all(len(plan._open) == 0 for plan in plans)
     gateway.sim.release()
     await reader.readuntil(b"message_stop")
     writer.close()
