@@ -48,6 +48,13 @@ _ERROR = {
     },
 }
 
+# One event of a stream; its data is JSON.
+_EVENT = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+}
+
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:
     """Return the OpenAPI document."""
@@ -123,7 +130,7 @@ def _success(route: Route) -> dict[str, Any]:
     told: dict[str, Any] = {"description": route.summary}
     content = {}
     if route.streams:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {"schema": _EVENT}
     if route.answer is not None:
         content["application/json"] = {"schema": dict(route.answer)}
     elif route.streams and "dryRun" in str(route.body):
