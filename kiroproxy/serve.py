@@ -27,10 +27,9 @@ from uvicorn.supervisors import Multiprocess
 
 from kiroproxy import logs
 from kiroproxy.accounts.page import SharedPage
-from kiroproxy.admin.app import Admin
 from kiroproxy.config import Config
 from kiroproxy.errors import ConfigError
-from kiroproxy.server.app import App, create
+from kiroproxy.server.app import App, MakeMount, create
 from kiroproxy.server.asgi import Limits, Protocol, ServerConfig
 
 _log = logging.getLogger(__name__)
@@ -159,7 +158,16 @@ def worker(config: Config, page: str = "") -> App:
     supervisor = multiprocessing.parent_process()
     if supervisor is not None:
         threading.Thread(target=_outlive, args=(supervisor,), daemon=True).start()
-    return create(config, page, Admin)
+    return create(config, page, _mount(config))
+
+
+def _mount(config: Config) -> MakeMount | None:
+    """Return what answers for the admin API; without an admin key it is not even read."""
+    if not config.admin_api_key:
+        return None
+    from kiroproxy.admin.app import Admin
+
+    return Admin
 
 
 def _outlive(supervisor: multiprocessing.process.BaseProcess) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from kiroproxy import __version__
 from kiroproxy.accounts.expiry import rfc3339
+from kiroproxy.admin import openapi
 from kiroproxy.admin import schema as s
 from kiroproxy.admin.routes import Answer, Call, Event, Events, Route
 from kiroproxy.admin.session import LONG_S
@@ -63,7 +64,7 @@ async def audit(call: Call) -> Answer:
 
 async def document(call: Call) -> Answer:
     """Describe the API."""
-    return Answer(call.desk.document)
+    return Answer(openapi.document(call.table))
 
 
 _SESSION = s.record(

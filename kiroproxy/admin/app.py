@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from kiroproxy.admin import openapi, page, table
+from kiroproxy.admin import page, table
 from kiroproxy.admin.desk import Desk, now_ms
 from kiroproxy.admin.refusal import Refusal, invalid, refusal_of
 from kiroproxy.admin.routes import Answer, Call, Event, Events, Result, read_query
@@ -46,7 +46,6 @@ class Admin:
         self._gateway, self._ledger = gateway, ledger
         self._pages = page.Pages()
         self._routes = table.ROUTES
-        self._document = orjson.dumps(openapi.document(self._routes))
 
     def owns(self, path: str) -> bool:
         """Say whether a path is the admin API's or the page's; without an admin key none is."""
@@ -58,7 +57,7 @@ class Admin:
         """Begin."""
         if self._key:
             keeper = Gatekeeper(self._key, self._ledger.meter)
-            self._desk = Desk(self._gateway, self._ledger, keeper, self._document)
+            self._desk = Desk(self._gateway, self._ledger, keeper)
 
     async def aclose(self) -> None:
         """End what runs by itself: the live hub, and logins that nobody will see the end of."""
@@ -101,7 +100,11 @@ class Admin:
             if found is None:
                 continue
             if route.method == request.method:
-                return Call(self._desk, request, route, found, {}, address=address_of(request))
+                return Call(
+                    *(self._desk, request, route, found, {}),
+                    address=address_of(request),
+                    table=self._routes,
+                )
             allowed.append(route.method)
         if allowed:
             raise Refusal("invalid_request", "method_not_allowed", "This path has other methods",

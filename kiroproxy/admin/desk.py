@@ -27,11 +27,8 @@ T = TypeVar("T")
 class Desk:
     """Order: after the gateway's and the ledger's start."""
 
-    def __init__(
-        self, gateway: Gateway, ledger: Ledger, keeper: Gatekeeper, document: bytes
-    ) -> None:
+    def __init__(self, gateway: Gateway, ledger: Ledger, keeper: Gatekeeper) -> None:
         self.gateway, self.ledger, self.keeper = gateway, ledger, keeper
-        self.document = document  # what the API says of itself
         self.live = Live(self)
         self.logins = Logins(self)
         self.started_at_ms = now_ms()

@@ -4,7 +4,7 @@ Rules of this file: a route says all that may come in and what goes out; nothing
 document needs is written a second time elsewhere.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -86,6 +86,7 @@ class Call:
     actor: str = ""  # key or session; "" = nobody
     address: str = ""
     ends_at_ms: int = 0  # the session; 0 = it has no end
+    table: Sequence[Route] = ()  # all routes there are
     target: str = ""
     detail: str = ""
 
