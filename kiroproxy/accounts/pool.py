@@ -379,6 +379,11 @@ class Pool:
         """Return how many credentials there are, and how many could serve now."""
         return len(self._everybody.order), self._everybody.roster.usable(now_ms)
 
+    def state(self, id: int) -> State | None:
+        """Return one credential's slot's values, None if there is none."""
+        slot = self._slots.get(id)
+        return slot.state if slot else None
+
     def states(self) -> list[tuple[Credential, State]]:
         """Return every credential and its slot's values, in the order they would be asked."""
         return [(slot.credential, slot.state) for slot in self._everybody.order]

@@ -44,7 +44,7 @@ async def sign_out(call: Call) -> Answer:
 
 async def live(call: Call) -> Events:
     """Tell every change of a credential's state."""
-    return Events(_watched(call))
+    return Events(_watched(call), endless=True)
 
 
 async def _watched(call: Call) -> AsyncGenerator[Event, None]:

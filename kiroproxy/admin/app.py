@@ -8,7 +8,9 @@ Source: ARCHITECTURE.md, "The admin API".
 """
 
 import asyncio
+import contextlib
 import logging
+from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncGenerator
 from urllib.parse import parse_qsl
 
@@ -22,6 +24,7 @@ from kiroproxy.admin.schema import check
 from kiroproxy.admin.session import Gatekeeper, address_of
 from kiroproxy.config import Config
 from kiroproxy.records import reading
+from kiroproxy.server.app import normal_path
 from kiroproxy.server.gateway import Gateway
 from kiroproxy.server.ledger import Ledger
 from kiroproxy.server.request import ClientGone, Request, Send
@@ -66,7 +69,7 @@ class Admin:
 
     async def serve(self, request: Request, send: Send) -> None:
         """Answer one request."""
-        path = "/".join(part for part in request.path.split("/") if part)
+        path = normal_path(request.path)
         if not path.startswith(BASE):
             await self._pages.serve(request, send, path.removeprefix("admin").strip("/"))
             return
@@ -161,9 +164,14 @@ class Admin:
             headers.append((b"retry-after", b"%d" % refusal.retry_after_s))
         if refusal.allow:
             headers.append((b"allow", refusal.allow.encode()))
-        if refusal.status == 413:
-            headers.append((b"connection", b"close"))
-        await _send(request, send, Answer(refusal.body(), refusal.status, headers))
+        answer = Answer(refusal.body(), refusal.status, headers)
+        if refusal.status != 413:
+            await _send(request, send, answer)
+            return
+        headers.append((b"connection", b"close"))
+        await _send(request, send, answer, more=True)
+        await request.discard()  # who is still writing would not read the refusal otherwise
+        await send({"type": "http.response.body", "body": b""})
 
     # -- a stream ----------------------------------------------------------------------------
 
@@ -171,28 +179,40 @@ class Admin:
         """Send events as they come; a comment every 15 s keeps proxies from closing."""
         headers = [*STREAM_HEADERS, *_SAFETY[1:], (b"request-id", request.id.encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        source = events.source
+        stopping = asyncio.Event()
+        if events.endless and request.on_stop is not None:
+            request.on_stop(stopping.set)
         async with Watch(request) as watch:
-            upcoming: asyncio.Task[Event | None] | None = None
-            try:
-                while True:
-                    upcoming = upcoming or asyncio.ensure_future(_next(source))
-                    done, _ = await asyncio.wait({upcoming}, timeout=HEARTBEAT_S)
-                    text = b": still here\n\n"
-                    if done:
-                        task, upcoming = upcoming, None
-                        event = task.result()
-                        if event is None:
-                            break
-                        text = _written(event)
+            async with contextlib.aclosing(_texts(events.source, stopping)) as texts:
+                async for text in texts:
                     await send({"type": "http.response.body", "body": text, "more_body": True})
-                watch.over = True
-                await send({"type": "http.response.body", "body": b""})
-            finally:
-                if upcoming is not None:
-                    upcoming.cancel()
-                    await asyncio.gather(upcoming, return_exceptions=True)
-                await source.aclose()
+            watch.over = True
+            await send({"type": "http.response.body", "body": b""})
+
+
+async def _texts(
+    source: AsyncGenerator[Event, None], stopping: asyncio.Event
+) -> AsyncGenerator[bytes, None]:
+    """Yield events as they come, and a comment after each quiet while, until one says stop."""
+    stop = asyncio.ensure_future(stopping.wait())
+    upcoming: asyncio.Task[Event | None] | None = None
+    try:
+        while not stopping.is_set():
+            upcoming = upcoming or asyncio.ensure_future(_next(source))
+            await asyncio.wait({upcoming, stop}, timeout=HEARTBEAT_S, return_when=FIRST_COMPLETED)
+            if upcoming.done():
+                event, upcoming = upcoming.result(), None
+                if event is None:
+                    return
+                yield _written(event)
+            elif not stopping.is_set():
+                yield b": still here\n\n"
+    finally:
+        tasks = [stop] if upcoming is None else [stop, upcoming]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await source.aclose()
 
 
 async def _next(source: AsyncGenerator[Event, None]) -> Event | None:
@@ -203,7 +223,7 @@ def _written(event: Event) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (event.name.encode(), orjson.dumps(event.data))
 
 
-async def _send(request: Request, send: Send, answer: Answer) -> None:
+async def _send(request: Request, send: Send, answer: Answer, *, more: bool = False) -> None:
     body = answer.payload
     if body is None:
         body = b""
@@ -216,7 +236,7 @@ async def _send(request: Request, send: Send, answer: Answer) -> None:
             (b"content-length", b"%d" % len(body)),
         ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": more})
 
 
 def _match(pattern: tuple[str, ...], parts: list[str]) -> dict[str, str] | None:

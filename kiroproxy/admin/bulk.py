@@ -6,12 +6,12 @@ One that fails does not stop the others.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
 from kiroproxy.accounts import imports
 from kiroproxy.accounts.credential import digest
-from kiroproxy.accounts.imports import Candidate, duplicate_of
+from kiroproxy.accounts.imports import Candidate
 from kiroproxy.admin import credentials
 from kiroproxy.admin import schema as s
 from kiroproxy.admin.desk import Desk
@@ -163,16 +163,23 @@ async def import_all(call: Call) -> Result:
     )
     if body.get("dryRun"):
         call.route = _LOOK  # nothing changes
-        entries = [_told(desk, each) for each in found.candidates]
+        present = await asyncio.to_thread(_present, desk)
+        entries = [_told(each, present) for each in found.candidates]
         return Answer({"format": found.format, "entries": entries})
     call.target, call.detail = found.format, f"{len(found.candidates)} entries"
     return Events(_take_in(desk, list(found.candidates), body))
 
 
-def _told(desk: Desk, candidate: Candidate) -> dict[str, Any]:
+def _present(desk: Desk) -> dict[str, int]:
+    """Return the hash of every login that is here, with its id."""
+    everybody = (credential for credential, _ in desk.gateway.pool.states())
+    return {digest(secret): each.id for each in everybody
+            if (secret := each.refresh_token or each.kiro_api_key)}  # fmt: skip
+
+
+def _told(candidate: Candidate, present: Mapping[str, int]) -> dict[str, Any]:
     fields = candidate.fields
     token, key = fields.get("refreshToken"), fields.get("kiroApiKey")
-    present = (credential for credential, _ in desk.gateway.pool.states())
     return {
         "index": candidate.index,
         "email": fields.get("email"),
@@ -180,7 +187,7 @@ def _told(desk: Desk, candidate: Candidate) -> dict[str, Any]:
         "label": candidate.label,
         "refreshTokenHash": digest(token) if isinstance(token, str) and token else None,
         "apiKeyHash": digest(key) if isinstance(key, str) and key else None,
-        "duplicateOf": duplicate_of(candidate, present),
+        "duplicateOf": present.get(candidate.secret_hash),
         "problem": candidate.problem or None,
         "errored": candidate.errored,
     }
@@ -192,6 +199,7 @@ async def _take_in(
     tally = Tally(len(candidates))
     verify = body.get("verify") is not False
     skip_errored = body.get("skipErrored") is not False
+    present = await asyncio.to_thread(_present, desk)
     defaults = {k: v for k, v in (body.get("defaults") or {}).items() if v is not None}
 
     async def work(candidate: Candidate) -> tuple[Candidate, int | None, Outcome]:
@@ -202,8 +210,7 @@ async def _take_in(
                 raise invalid("unusable", candidate.problem, "Correct it, or leave it out")
             if candidate.errored and skip_errored:
                 raise invalid("errored", "The other program marks it as broken", "Try it alone")
-            present = (credential for credential, _ in desk.gateway.pool.states())
-            if (id := duplicate_of(candidate, present)) is not None:
+            if (id := present.get(candidate.secret_hash)) is not None:
                 raise invalid("duplicate", f"It is credential {id} already", "Nothing to do")
             made = await desk.enrolment.keep({**defaults, **candidate.fields}, verify=verify)
             kept.append(made.credential.id)

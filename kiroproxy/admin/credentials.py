@@ -173,11 +173,8 @@ async def remove(call: Call) -> Answer:
 
 def is_disabled(desk: Desk, id: int) -> bool:
     """Say whether a credential is out for longer than a moment."""
-    now = now_ms()
-    return any(
-        credential.id == id and state.disabled_reason(now)
-        for credential, state in desk.gateway.pool.states()
-    )
+    state = desk.gateway.pool.state(id)
+    return state is not None and bool(state.disabled_reason(now_ms()))
 
 
 async def set_disabled(call: Call) -> Answer:

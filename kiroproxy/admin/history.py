@@ -4,7 +4,6 @@ Rules of this file: labels are the present ones; what was deleted since keeps it
 """
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -94,7 +93,7 @@ async def follow(call: Call) -> Events:
     """Tell requests as they finish."""
     wanted = _filter(call)
     newest = await call.desk.database.read(reading.newest)
-    return Events(_followed(call.desk, wanted, newest))
+    return Events(_followed(call.desk, wanted, newest), endless=True)
 
 
 async def _followed(desk: Desk, wanted: reading.Filter, seen: int) -> AsyncGenerator[Event, None]:
@@ -207,9 +206,7 @@ def _attempt(desk: Desk, attempt: Attempt) -> dict[str, Any]:
 def _key_name(desk: Desk, id: int | None) -> str:
     if id is None:
         return CONFIG_KEY
-    with contextlib.suppress(StopIteration):
-        return next(key.name for key in desk.ledger.keys.values() if key.id == id)
-    return f"#{id}"
+    return desk.ledger.names.get(id, f"#{id}")
 
 
 _PAIR = s.optional(s.record({"p50": s.optional(s.number()), "p95": s.optional(s.number())}))

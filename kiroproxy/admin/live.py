@@ -75,12 +75,12 @@ class Live:
     async def one(self, id: int) -> Item | None:
         """Describe one credential."""
         await self._learn()
-        states, now = self._states(), now_ms()
-        current = self.current(states, now)
-        for credential, state in states:
-            if credential.id == id:
-                return self._item(credential, state, current, now)
-        return None
+        pool = self._desk.gateway.pool
+        credential, state = pool.get(id), pool.state(id)
+        if credential is None or state is None:
+            return None
+        now = now_ms()
+        return self._item(credential, state, self.current(self._states(), now), now)
 
     def current(self, states: list[tuple[Credential, State]], now: int) -> int:
         """Return the id of the credential that is asked next, 0 where there is none."""

@@ -35,9 +35,13 @@ class Event(NamedTuple):
 
 
 class Events(NamedTuple):
-    """An answer that goes on: events until the source ends, or the client leaves."""
+    """An answer that goes on: events until the source ends, or the client leaves.
+
+    Shape: an endless one ends when the server begins to stop.
+    """
 
     source: AsyncGenerator[Event, None]
+    endless: bool = False
 
 
 Result = Answer | Events

@@ -28,6 +28,7 @@ from kiroproxy.server.request import Request
 COOKIE: Final = "kiroproxy_session"
 SHORT_S, LONG_S = 12 * 3600, 30 * 86_400
 FREE_FAILURES: Final = 5
+FREE_BEHIND_PROXY: Final = 100
 FIRST_LOCK_MS, LONGEST_LOCK_MS = 10_000, 900_000
 MEMORY_MS: Final = 3_600_000
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -78,22 +79,22 @@ class Gatekeeper:
 
     def check_key(self, request: Request, *keys: str) -> None:
         """Compare keys with the admin key. Raises: Refusal — wrong, or locked out."""
-        address, now_ms = hashed(address_of(request)), time.time_ns() // 1_000_000
-        until_ms = self._meter.locked_until(address, now_ms, FREE_FAILURES)
+        now_ms = time.time_ns() // 1_000_000
+        places = _places(request)
+        until_ms = max(self._meter.locked_until(place, now_ms, free) for place, free in places)
         if until_ms:
             raise _locked(until_ms, now_ms)
         matches = [
             hmac.compare_digest(hashlib.sha256(key.encode()).digest(), self._digest) for key in keys
         ]
         if not self._key or not any(matches):
-            self._meter.failed(
-                address, now_ms, FREE_FAILURES, FIRST_LOCK_MS, LONGEST_LOCK_MS, MEMORY_MS
-            )
+            for place, free in places:
+                self._meter.failed(place, now_ms, free, FIRST_LOCK_MS, LONGEST_LOCK_MS, MEMORY_MS)
             raise Refusal(
                 "authentication_error", "wrong_key", "Invalid or missing admin key",
                 "The key is adminApiKey of config.json",
             )  # fmt: skip
-        self._meter.forgive(address)
+        self._meter.forgive(places[0][0])
 
     # -- the cookie --------------------------------------------------------------------------
 
@@ -156,7 +157,20 @@ def address_of(request: Request) -> str:
     return str(address)
 
 
-def hashed(address: str) -> int:
+def _places(request: Request) -> list[tuple[int, int]]:
+    """Return where wrong keys are counted, and how many each place has free.
+
+    Shape: the address, and behind a proxy the proxy as well, more patiently: who may write the
+    forwarded address himself would have a new one for every guess.
+    """
+    address, peer = address_of(request), request.client[0] if request.client else ""
+    places = [(_hashed(address), FREE_FAILURES)]
+    if b"x-forwarded-for" in request.headers and address != peer:
+        places.append((_hashed(f"proxy {peer}"), FREE_BEHIND_PROXY))
+    return places
+
+
+def _hashed(address: str) -> int:
     """Return an address as the shared page holds it."""
     return int.from_bytes(hashlib.sha256(address.encode()).digest()[:8], "big")
 

@@ -42,7 +42,7 @@ async def change(call: Call) -> Answer:
                           "Take it out there and restart")  # fmt: skip
     await desk.gateway.change_settings(changes)
     call.detail = ", ".join(
-        key if BY_KEY[key].secret else f"{key}={value}" for key, value in changes.items()
+        key if BY_KEY[key].secret else f"{key}={_shown(value)}" for key, value in changes.items()
     )
     return Answer(_all(desk))
 

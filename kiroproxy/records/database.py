@@ -16,6 +16,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -78,6 +79,8 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
+        # A thread of its own: a disk that hangs must not take those that write tokens.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
 
@@ -106,16 +109,19 @@ class Database:
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run some reading in a thread."""
-        return await asyncio.to_thread(self._with_reading, work)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._with_reading, work)
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run one transaction in a thread."""
-        return await asyncio.to_thread(self._with_writing, work)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._with_writing, work)
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection. Order: last."""
         with self._lock:
             self._drop()
+        self._thread.shutdown(wait=False)
 
     def _with_reading(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with self.reading() as connection:

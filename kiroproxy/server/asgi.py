@@ -11,7 +11,8 @@ before it is closed: closing at once on a client that is still writing sends a r
 can overtake the refusal.
 
 It also offers the application, as an extension of the scope, an `Outlet`: the way to write the
-middle of a streamed body straight into the transport, and to hear at once that the client left.
+middle of a streamed body straight into the transport, and to hear at once that the client left;
+and the way to hear of the server's stop, for answers that have no end of their own.
 And an application that has an `express` way is offered each ordinary request that came in one or
 two reads and stands alone, before the parser sees it. What it takes, the parser never sees,
 unless the request is handed over: then the parser gets the same bytes, and a task goes on.
@@ -40,7 +41,7 @@ from kiroproxy._pump import Outlet
 from kiroproxy.errors import GatewayError, RequestError, RequestTimeout
 from kiroproxy.server.express import Express
 from kiroproxy.server.reply import error_body
-from kiroproxy.server.request import BEGUN, OUTLET, Request
+from kiroproxy.server.request import BEGUN, ON_STOP, OUTLET, Request
 from kiroproxy.server.sink import STREAM_HEADERS
 
 _log = logging.getLogger(__name__)
@@ -168,6 +169,7 @@ class Protocol(HttpToolsProtocol):
         self._rest_timer: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
         # Per-request state
+        self._on_stop: Callable[[], None] | None = None  # for an answer that has no end
         self._in_message = False  # the parser has seen a request's beginning and not its end
         self._begun: Request | None = None  # to be gone on with
         self._in_head = True
@@ -225,7 +227,13 @@ class Protocol(HttpToolsProtocol):
         self._let_held_go()
         if self._express is not None:
             self._express.hand_over()
+        if self._on_stop is not None:
+            self._on_stop()
         super().shutdown()
+
+    def _tell_stop(self, callback: Callable[[], None]) -> None:
+        """Have an answer that would never end be told of the drain."""
+        self._on_stop = callback
 
     def _feed(self, data: bytes) -> None:
         if self._in_head:
@@ -254,7 +262,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        extensions: dict[str, Any] = {OUTLET: self.outlet}
+        extensions: dict[str, Any] = {OUTLET: self.outlet, ON_STOP: self._tell_stop}
         if self._begun is not None:
             extensions[BEGUN], self._begun = self._begun, None
         self.scope["extensions"] = extensions
@@ -328,6 +336,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._on_stop = None
         self._idle_since = self.loop.time()
 
     # -- requests without a task -----------------------------------------------------------
@@ -408,7 +417,7 @@ class Protocol(HttpToolsProtocol):
         self._feed(express.data)
         if self._begun is not None or self.cycle is None:  # our reader took what the parser refuses
             self._begun = None
-            express.work.close()
+            express.abandon()
             self.transport.abort()
             return
         self.cycle.body = bytearray()  # read already

@@ -165,6 +165,12 @@ class Express:
         work.request.work = work
         self._link.hand_over(self)
 
+    def abandon(self) -> None:
+        """Count out a request that cannot be gone on with; its connection ends."""
+        self.work.close()
+        self.work.request.record.error = "internal:NotHandedOver"
+        self._lane.finish(self.work.request, 0)
+
     # -- told by Kiro's connection -----------------------------------------------------------
 
     def _stirred(self) -> None:

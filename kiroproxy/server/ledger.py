@@ -90,6 +90,7 @@ class Ledger:
         self.has_meter = bool(self.file or config.admin_api_key)
         self.database: Database | None = None
         self.keys: Mapping[bytes, ClientKey] = {}
+        self.names: Mapping[int, str] = {}
         self.recorder: Recorder | None = None
         self._follower: asyncio.Task[None] | None = None
         self._edition = 0
@@ -261,6 +262,7 @@ class Ledger:
         for key in keys:
             self._seed(key.id, periods, today.get(key.id), month.get(key.id))
         self.keys = {key.digest: key for key in keys}
+        self.names = {key.id: key.name for key in keys}
 
     def _seed(
         self,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # Our protocol's own extension of the ASGI scope; on other servers it is not there.
 OUTLET = "kiroproxy.outlet"
+ON_STOP = "kiroproxy.on_stop"
 # Likewise: a request that began without a task and goes on in one.
 BEGUN = "kiroproxy.begun"
 
@@ -105,8 +106,8 @@ class Request:
     """A parsed request head and the way to its body."""
 
     __slots__ = (
-        *("_receive", "client", "grant", "headers", "id", "method", "outlet", "path", "query"),
-        *("record", "started_s", "work"),
+        *("_receive", "client", "grant", "headers", "id", "method", "on_stop", "outlet", "path"),
+        *("query", "record", "started_s", "work"),
     )
     outlet: Outlet | None
     client: tuple[str, int] | None
@@ -142,7 +143,10 @@ class Request:
             known = headers.get(name)
             headers[name] = value if known is None else known + b", " + value
         self._begin(scope["method"], scope["path"], scope.get("query_string", b""), headers)
-        self.outlet = scope.get("extensions", {}).get(OUTLET)
+        extensions = scope.get("extensions", {})
+        self.outlet = extensions.get(OUTLET)
+        # Takes what to call when the server begins to drain; None on other servers.
+        self.on_stop: Callable[[Callable[[], None]], None] | None = extensions.get(ON_STOP)
         self.client = scope.get("client")
         self._receive = receive
 

@@ -1,9 +1,10 @@
 """The request log, usage and overview: what clients did, found again and summed up."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
-from support.console import Console, events_of
+from support.console import Console, console, events_of
 
 from kiroproxy.simulator.script import Script, Start, Text, refuse
 
@@ -157,3 +158,13 @@ async def test_the_log_of_a_busy_gateway_loses_nothing(desk: Console) -> None:
     await asyncio.gather(*(desk.ask(stream=bool(n % 2)) for n in range(40)))
     while (await desk.get("/overview", window="1h"))["totals"]["requests"] < 40:
         await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("path", ["/live", "/requests/follow"])
+async def test_a_stream_without_an_end_holds_up_no_stop(tmp_path: Path, path: str) -> None:
+    async with console(tmp_path, stop_s=60) as desk, desk.admin.stream("GET", path) as stream:
+        text = stream.aiter_text()
+        if path == "/live":
+            await anext(text)
+        desk.server.should_exit = True
+        assert [chunk async for chunk in text if "event: error" in chunk] == []

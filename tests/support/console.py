@@ -29,6 +29,8 @@ HELLO = {
 class Console:
     """The running gateway. Shape: `admin` has the admin key, `api` no key at all."""
 
+    server: uvicorn.Server
+
     def __init__(self, url: str, folder: Path, sim: Simulator, app: App) -> None:
         self.url, self.folder, self.sim, self.app = url, folder, sim, app
         self.admin = self._client(f"{url}/api/admin", {"x-api-key": ADMIN_KEY})
@@ -96,7 +98,9 @@ async def events_of(answer: httpx.Response) -> AsyncIterator[tuple[str, Any]]:
 
 
 @contextlib.asynccontextmanager
-async def console(folder: Path, *, accounts: int = 3, **settings: Any) -> AsyncIterator[Console]:
+async def console(
+    folder: Path, *, accounts: int = 3, stop_s: int = 1, **settings: Any
+) -> AsyncIterator[Console]:
     """Run a gateway with social, Builder ID and API key accounts, in turn."""
     async with contextlib.AsyncExitStack() as stack:
         sim = await stack.enter_async_context(Simulator(pace_s=0.0))
@@ -119,7 +123,7 @@ async def console(folder: Path, *, accounts: int = 3, **settings: Any) -> AsyncI
         options: dict[str, Any] = {"http": Protocol, "ws": "none", "lifespan": "on"}
         options |= {"interface": "asgi3", "log_config": None, "access_log": False}
         server = uvicorn.Server(
-            ServerConfig(app, limits=Limits(), timeout_graceful_shutdown=1, **options)
+            ServerConfig(app, limits=Limits(), timeout_graceful_shutdown=stop_s, **options)
         )
         serving = asyncio.create_task(server._serve([listener]))
         while not server.started:
@@ -127,6 +131,7 @@ async def console(folder: Path, *, accounts: int = 3, **settings: Any) -> AsyncI
             await asyncio.sleep(0)
         port = listener.getsockname()[1]
         found = Console(f"http://127.0.0.1:{port}", folder, sim, app)
+        found.server = server
         try:
             yield found
         finally:
