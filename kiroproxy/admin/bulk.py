@@ -19,7 +19,7 @@ from kiroproxy.admin.refusal import Refusal, invalid, refusal_of
 from kiroproxy.admin.routes import Answer, Call, Event, Events, Result, Route
 
 ACTIONS = ("enable", "disable", "delete", "refresh", "verify", "reset", "balance", "priority")
-PORTION = 100
+PORTION = 1000  # a write reads and writes the whole file, however little changes
 AT_ONCE = 4
 
 Outcome = tuple[bool, str, str | None]  # ok, message, code
