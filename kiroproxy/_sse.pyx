@@ -338,6 +338,11 @@ cdef class Translator:
         return [(<_Tool>tool).name for tool in self._tools.values() if not (<_Tool>tool).sent]
 
     @property
+    def has_text(self) -> bool:
+        """Whether the client has been given text: thinking alone is no answer."""
+        return self._writer.text.ascii + self._writer.text.other > 0
+
+    @property
     def finished_early(self) -> bool:
         """Whether the client's limits ended the answer: the rest of the body is not wanted."""
         return self.is_finished()

@@ -46,10 +46,10 @@ class Demand:
         """Whether an answer without a tool call will not do."""
         return self.choice in ("any", "tool")
 
-    def is_settled(self, called: list[str], has_content: bool) -> bool:
+    def is_settled(self, called: list[str], has_text: bool) -> bool:
         """Say whether what has come so far of an answer meets the demand, whatever follows."""
         if self.choice == "none" and self.schema is None:
-            return has_content
+            return has_text
         return self.tool in called if self.choice == "tool" else bool(called)
 
     def shortfall(self, message: dict[str, Any], conformity: Conformity | None) -> Shortfall | None:
@@ -58,11 +58,11 @@ class Demand:
             return None
         if self.needs_call:
             return self._missing_call()
-        if self.choice == "none" and not message["content"]:
+        if self.choice == "none" and not text_of(message):
             return Shortfall(
                 "No tool can be called in this answer. Answer in words.",
-                "The model answered with nothing but a tool call although tool_choice is none, "
-                "and again when it was told so",
+                "The model gave no answer in words, only a call that tool_choice forbids or "
+                "nothing, and again when it was told so",
             )
         faults = conformity.faults(_json_of(text_of(message))) if conformity is not None else []
         return _invalid(faults) if faults else None

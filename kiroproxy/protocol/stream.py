@@ -146,6 +146,11 @@ class Answer:
         return self.translator.cut_calls
 
     @property
+    def has_text(self) -> bool:
+        """Whether the answer holds text by now."""
+        return self.translator.has_text
+
+    @property
     def finished_early(self) -> bool:
         """Whether a stop sequence, `max_tokens` or a call too many ended the answer."""
         return self.translator.finished_early

@@ -251,6 +251,8 @@ class _Choice:
         self._name = choice.get("name")
         self._single = bool(choice.get("disable_parallel_tool_use"))
         self._any_declared = bool(declared)
+        if self._kind == "tool" and not isinstance(self._name, str):
+            raise RequestError("tool_choice.name: Input should be a valid string")
         if self._kind != "tool" or self._name in declared:
             return
         if all(tool.get("name") != self._name for tool in tools or ()):

@@ -112,4 +112,4 @@ class CheckedRelay(Relay):
         return super().aborted(error)
 
     def _is_settled(self, demand: Demand) -> bool:
-        return demand.is_settled(self._answer.called, self._answer.has_content)
+        return demand.is_settled(self._answer.called, self._answer.has_text)

@@ -357,3 +357,9 @@ def test_a_forced_deferred_tool_is_shown(translate):
         HELLO, tools=[tool(defer_loading=True)], tool_choice={"type": "tool", "name": "Read"}
     )
     assert wire.names == ["Read"]
+
+
+@pytest.mark.parametrize("choice", [{"type": "tool"}, {"type": "tool", "name": ["Read"]}])
+def test_a_demand_for_a_tool_without_a_name_is_refused(translate, choice):
+    with pytest.raises(RequestError, match=r"tool_choice\.name: Input should be a valid string"):
+        translate(HELLO, tools=[tool()], tool_choice=choice)

@@ -274,9 +274,12 @@ async def test_a_forbidden_call_behind_text_ends_the_answer(run_gateway: Any, as
     assert len(gateway.sim.of("generate")) == 1
 
 
-async def test_nothing_but_a_forbidden_call_is_corrected_once(run_gateway: Any, ask: Any) -> None:
-    gateway = await run_gateway(answer(CALL), answer("It says hello."))
-    content, stop = await ask(gateway, **NONE)
+@pytest.mark.parametrize("before", [(), (Reasoning("hm"),)], ids=["alone", "behind thinking"])
+async def test_nothing_but_a_forbidden_call_is_corrected_once(
+    run_gateway: Any, ask: Any, before: Any
+) -> None:
+    gateway = await run_gateway(answer(*before, CALL), answer("It says hello."))
+    content, stop = await ask(gateway, model="claude-opus-4-8", **NONE)
     assert (text(content), stop) == ("It says hello.", "end_turn")
     assert gateway.sim.of("generate")[1].prompt.endswith("Answer in words.")
 
@@ -286,7 +289,7 @@ async def test_nothing_but_forbidden_calls_becomes_a_truthful_error(
 ) -> None:
     gateway = await run_gateway(answer(CALL), answer(CALL))
     content, message = await ask(gateway, **NONE)
-    assert content is None and "nothing but a tool call although tool_choice is none" in message
+    assert content is None and "no answer in words, only a call that tool_choice forbids" in message
 
 
 async def test_of_parallel_calls_only_the_first_is_passed_on(run_gateway: Any, ask: Any) -> None:
