@@ -1,15 +1,21 @@
-"""Request bodies as Claude Code sends them, grown to a size.
+"""Request bodies as Claude Code sends them, grown to a size, or with images.
 
 Source: a captured session with a tool call, in tests/data/captures.
 """
 
+import base64
 import json
+import struct
+import zlib
 from pathlib import Path
+from random import Random
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
 CAPTURE = ROOT / "tests" / "data" / "captures" / "claude-code-04-bash-tool-result.json"
 SIZES = {"50 kB": 50_000, "400 kB": 400_000}
+IMAGES = "20 MB of images"
+_EDGE = 1100  # pixels; with noise in them, 3.6 MB a picture: small enough for Kiro as it is
 
 
 def session(size_bytes: int) -> dict[str, Any]:
@@ -37,3 +43,26 @@ def for_load(size_bytes: int, script: str) -> bytes:
     body["messages"][-1]["content"] += [{"type": "text", "text": f"Go on. [[load {script}]]"}]
     body["stream"] = True
     return json.dumps(body, ensure_ascii=False).encode()
+
+
+def with_images(script: str, count: int = 4) -> bytes:
+    """Return a request with pictures of noise, 4.8 MB of base64 each."""
+    data = base64.b64encode(_noise()).decode()
+    source = {"type": "base64", "media_type": "image/png", "data": data}
+    content: list[dict[str, Any]] = [{"type": "image", "source": source}] * count
+    content = [*content, {"type": "text", "text": f"Go on. [[load {script}]]"}]
+    messages = [{"role": "user", "content": content}]
+    body = {"model": "claude-sonnet-4-5", "max_tokens": 64, "stream": True, "messages": messages}
+    return json.dumps(body).encode()
+
+
+def _noise() -> bytes:
+    """Return a PNG that does not pack (ISO 15948 §5, §11.2)."""
+    random = Random(1)
+    rows = b"".join(b"\0" + random.randbytes(3 * _EDGE) for _ in range(_EDGE))
+    head = struct.pack(">IIBBBBB", _EDGE, _EDGE, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows, 0)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )

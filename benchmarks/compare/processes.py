@@ -199,7 +199,7 @@ pid {folder}/pid; error_log stderr error;
 events {{ worker_connections 30000; }}
 http {{
   access_log off; tcp_nodelay on; keepalive_requests 100000000; client_max_body_size 64m;
-  client_body_buffer_size 1m; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+  client_body_buffer_size 32m; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
   upstream kiro {{
     server 127.0.0.1:{upstream.port}; keepalive 1024; keepalive_requests 100000000;

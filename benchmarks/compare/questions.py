@@ -41,6 +41,8 @@ class Question:
     offered_events_s: float = 0  # 0: as many as the gateway takes
     most_rounds: int = 99
     body: str = ""  # a body from `bodies`
+    beside: str = ""  # options of a second client, which runs meanwhile and is not measured …
+    beside_body: str = ""  # … and what it sends
     notes: str = field(default="")
 
 
@@ -76,6 +78,9 @@ EVENT_P99 = Number(
 )  # fmt: skip
 GAP_P99 = Number(
     "gap_p99", "gap between events, p99", "µs", _percentile("gap_us", "p99"), by_the_clock=True
+)
+GAP_MAX = Number(
+    "gap_max", "longest gap between events", "µs", _percentile("gap_us", "max"), by_the_clock=True
 )
 ANSWER_P50 = Number(
     "answer_p50", "whole answer, p50", "µs", _percentile("answer_us", "p50"), by_the_clock=True
@@ -137,5 +142,17 @@ QUESTIONS = (
         upstreams=("plain",),
         offered_events_s=25_600,
         most_rounds=3,
+    ),
+    Question(
+        "stalls-beside",
+        "20 streams, 100 events a second each, while bodies of 20 MB with images arrive",
+        "--connections 20 --spread 0.2 --pace 100 --from 0.7 --to 3.5 --limit 5"
+        " --ask 'mode=paced events=380 rate=100'",
+        (GAP_P99, GAP_MAX),
+        upstreams=("plain",),
+        offered_events_s=2_000,
+        beside="--connections 1 --rate 3 --seconds 3 --from 0 --to 3",
+        beside_body="20 MB of images",
+        notes="The pace itself is a gap of 10 ms; a stall of the gateway comes on top of it.",
     ),
 )

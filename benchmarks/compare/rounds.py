@@ -4,11 +4,14 @@ Rules of this file: nothing is judged here; a run that should not count is recor
 and `report` drops it, so that the reason can be read in the results.
 """
 
+import contextlib
 import random
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +116,8 @@ class Bench:
         stand_in.reset()
         before, stats = [_cpu(usage(pid)) for pid in pids], stand_in.stats()
         self.watch.start()
-        run = load(gateway, options)
+        with self._beside(question, gateway):
+            run = load(gateway, options)
         left_running = _settle(stand_in)  # a saturated gateway still works off what it has read
         spent = [_cpu(usage(pid)) - was for pid, was in zip(pids, before, strict=True)]
         noise = self.watch.stop(0 if gateway.name == "direct" else spent[0], spent[1])
@@ -128,10 +132,26 @@ class Bench:
             "noise": noise,
         }
 
+    @contextlib.contextmanager
+    def _beside(self, question: Question, gateway: Gateway) -> Iterator[None]:
+        """Have the question's second client run meanwhile."""
+        if not question.beside:
+            yield
+            return
+        options = [*shlex.split(question.beside), "--body", self._body(question.beside_body)]
+        with ThreadPoolExecutor(1) as aside:
+            second = aside.submit(load, gateway, options)
+            yield
+            if not second.result()["answers"]:
+                raise SystemExit(f"{gateway.name} answered none of the requests beside")
+
     def _body(self, name: str) -> Path:
         path = self.folder / name.replace(" ", "-")
         if not path.exists():
-            path.write_bytes(bodies.for_load(bodies.SIZES[name], "mode=answer events=1"))
+            script = "mode=answer events=1"
+            is_large = name == bodies.IMAGES
+            made = bodies.with_images if is_large else partial(bodies.for_load, bodies.SIZES[name])
+            path.write_bytes(made(script))
         return path
 
     # -- memory and start-up have their own course ------------------------------------------
