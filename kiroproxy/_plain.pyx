@@ -1,6 +1,6 @@
-"""Requests that hold one question and nothing else: recognised, and put into Kiro's form.
+"""Small things that every request needs: is its body a plain question, ids, a plan's members.
 
-Rules of this file: pure, no policy; what is recognised here is what `protocol.simple` says. It
+Rules of this file: no policy; pure but for `random_bytes`; what is recognised here is what `protocol.simple` says. It
 answers "not that simple" to whatever it does not know; it repairs and refuses nothing.
 
 Source: `protocol.simple`, whose tests compare the outcome with the long way's.
@@ -12,11 +12,16 @@ from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport uint8_t
 
+from os import urandom
+
 cdef extern from "Python.h":
     int PyObject_GenericSetAttr(object holder, object name, object value) except -1
 
 cdef enum:
     DIGEST_BYTES = 16
+
+cdef enum:
+    DRAWN_BYTES = 4096
 
 cdef const char *DIGITS = b"0123456789abcdef"
 
@@ -78,6 +83,24 @@ cdef bint _is_text(dict block) except -1:
     if text == NULL or type(<object>text) is not str or not <object>text:
         return False
     return len(block) == members and block.get("type") == "text"
+
+
+cdef bytes _drawn = b""
+cdef Py_ssize_t _spent = 0
+
+
+def random_bytes(Py_ssize_t count) -> bytes:
+    """Return random bytes for an id, which need not be secret.
+
+    Cost: one system call for some hundred ids. A process that forks must not use it in both.
+    """
+    global _drawn, _spent
+    if not 0 < count <= DRAWN_BYTES:
+        raise ValueError(count)
+    if _spent + count > PyBytes_GET_SIZE(_drawn):
+        _drawn, _spent = urandom(DRAWN_BYTES), 0
+    _spent += count
+    return _drawn[_spent - count:_spent]
 
 
 def uuid_of(bytes digest not None, int version) -> str:

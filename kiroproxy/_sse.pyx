@@ -42,6 +42,15 @@ cdef enum:
     PLAIN_KEPT_MAX = 16384  # a larger buffer is given back after the call that needed it
     CALLS_UNLIMITED = 0x7FFFFFFF
 
+cdef bytes START_ID = b'event: message_start\ndata: {"type":"message_start","message":{"id":'
+cdef bytes START_MODEL = b',"type":"message","role":"assistant","model":'
+cdef bytes START_TOKENS = (
+    b',"content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":'
+)
+cdef bytes START_END = (
+    b',"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":1}}}\n\n'
+)
+cdef bytes STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 cdef bytes PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 
 STOP_REASONS = {
@@ -197,24 +206,13 @@ cdef class Translator:
 
     def start(self, input_tokens: int) -> bytes:
         """Return message_start and a ping."""
-        return _event("message_start", {
-            "type": "message_start",
-            "message": {
-                "id": self._message_id,
-                "type": "message",
-                "role": "assistant",
-                "model": self._model,
-                "content": [],
-                "stop_reason": None,
-                "stop_sequence": None,
-                "usage": {
-                    "input_tokens": input_tokens,
-                    "cache_creation_input_tokens": 0,
-                    "cache_read_input_tokens": 0,
-                    "output_tokens": 1,
-                },
-            },
-        }) + PING
+        # Put together: to build and write the dictionaries costs a tenth of a short answer.
+        return b"".join((
+            START_ID, orjson.dumps(self._message_id),
+            START_MODEL, orjson.dumps(self._model),
+            START_TOKENS, orjson.dumps(input_tokens),
+            START_END, PING,
+        ))
 
     def feed(self, data: bytes | bytearray | memoryview) -> bytes:
         """Take bytes of the upstream body; return the events they complete, maybe none.
@@ -280,7 +278,7 @@ cdef class Translator:
                 "stop_sequence": self._writer.stop_sequence,
             },
             "usage": usage,
-        }) + _event("message_stop", {"type": "message_stop"})
+        }) + STOP
 
     def abort(self, error_type: str, message: str, request_id: str) -> bytes:
         """Return what is complete but was held back, then the error event.

@@ -42,7 +42,8 @@ ALLOWED: dict[str, set[str]] = {
     "records": SHARED,
     "accounts": {"_ring", "_roster", "_meter"} | SHARED,
     "upstream": {"_plain", "_channel", "_json", "_wire", "accounts"} | SHARED,
-    "server": {"_head", "_pump", "_meter", "protocol", "upstream", "accounts", "records"} | SHARED,
+    "server": {"_head", "_plain", "_pump", "_meter", "protocol", "upstream", "accounts", "records"}
+    | SHARED,
     "admin": {"_meter", "server", "protocol", "upstream", "accounts", "records"} | SHARED,
     "serve": {"admin", "server", "accounts"} | SHARED,
     "enrol": {"upstream", "accounts"} | SHARED,

@@ -86,18 +86,18 @@ class KeyCheck:
 
     def admits(self, request: Request) -> bool:
         """Tell whether one of the request's keys is ours."""
-        bearer = ""
-        if b"authorization" in request.headers:
-            scheme, _, token = request.text(b"authorization").partition(" ")
-            bearer = token.strip() if scheme.lower() == "bearer" else ""
-        first = self._matches(request.text(b"x-api-key"))
-        second = self._matches(bearer)  # always both: which header matched is nobody's business
+        scheme, _, token = request.headers.get(b"authorization", b"").partition(b" ")
+        first = self._matches(request.headers.get(b"x-api-key", b""))
+        # Always both: which header matched is nobody's business.
+        second = self._matches(token if scheme.lower() == b"bearer" else b"")
         return self._enabled and (first or second)
 
-    def _matches(self, presented: str) -> bool:
+    def _matches(self, presented: bytes) -> bool:
         if not presented:
             return False
-        digest = hashlib.sha256(presented.encode()).digest()
+        if not presented.isascii():  # headers are Latin-1, settings UTF-8
+            presented = presented.decode("latin-1").encode()
+        digest = hashlib.sha256(presented.strip()).digest()
         return hmac.compare_digest(digest, self._digest)
 
 
@@ -195,7 +195,7 @@ class App:
         if not is_messages(target, normal_path):
             return None
         request = Request.whole(target, headers, link.outlet, link.client)
-        return self._lane.begin(link, data, request, raw, lambda: self._admit(request, True))
+        return self._lane.begin(link, data, request, raw, self._admit)
 
     @property
     def is_expressing(self) -> bool:

@@ -76,19 +76,26 @@ class Lane:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(
-        self, link: Link, data: bytes, request: Request, raw: bytes, admit: Callable[[], None]
+        self,
+        link: Link,
+        data: bytes,
+        request: Request,
+        raw: bytes,
+        admit: Callable[[Request, bool], None],
     ) -> "Express | None":
         """Start a request on the short way; None: it is not for here, and nothing has happened."""
         config = self.gateway.config
-        if len(raw) > BODY_MAX_BYTES or _log.isEnabledFor(logging.DEBUG):
+        if len(raw) > min(BODY_MAX_BYTES, config.max_body_bytes) or _log.isEnabledFor(
+            logging.DEBUG
+        ):
             return None  # at debug level each step is told under the request's id, by its task
         try:
-            if not request.check_plain(config.max_body_bytes):
+            if not request.is_plain():
                 return None
             body = parse_body(raw)
             if type(body.get("stream", False)) is not bool:
                 return None
-            admit()
+            admit(request, True)
         except GatewayError:
             return None  # a task says so
         request.record.request_bytes = len(raw)

@@ -15,12 +15,12 @@ Source: ARCHITECTURE.md, the way of a request; BEHAVIOUR.md, streams.
 import asyncio
 import functools
 import logging
-import os
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from kiroproxy._plain import random_bytes
 from kiroproxy.config import Config
 from kiroproxy.errors import GatewayError, InternalError, NotFound
 from kiroproxy.protocol import simple
@@ -274,7 +274,7 @@ def _new_id() -> str:
 
 def new_message_id() -> str:
     """Return an id of the shape Anthropic's have."""
-    return f"msg_{os.urandom(12).hex()}"
+    return f"msg_{random_bytes(12).hex()}"
 
 
 def draining() -> Draining:

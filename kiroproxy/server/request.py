@@ -7,13 +7,13 @@ Source: ASGI HTTP specification 2.4; Anthropic's request limits (32 MB).
 """
 
 import asyncio
-import os
 import time
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from kiroproxy._plain import random_bytes
 from kiroproxy._pump import Outlet
 from kiroproxy.errors import (
     GatewayError,
@@ -151,7 +151,7 @@ class Request:
         self._receive = receive
 
     def _begin(self, method: str, path: str, query: bytes, headers: dict[bytes, bytes]) -> None:
-        self.id = f"req_{os.urandom(12).hex()}"
+        self.id = f"req_{random_bytes(12).hex()}"
         self.method, self.path, self.query, self.headers = method, path, query, headers
         self.work: Work | None = None  # what began without a task; nothing reads the body then
         self.grant: Grant | None = None  # a client key's; None = config's apiKey, or no key
@@ -198,14 +198,12 @@ class Request:
         except TimeoutError:
             return
 
-    def check_plain(self, limit_bytes: int) -> bool:
-        """Whether a whole body of this size is JSON as it stands. Raises: UnsupportedMedia."""
+    def is_plain(self) -> bool:
+        """Whether the body is JSON as it stands. Raises: UnsupportedMedia."""
         headers = self.headers
-        if headers.get(b"content-type") == b"application/json" and (
-            b"content-encoding" not in headers
-        ):
-            return self._declared_length() <= limit_bytes
-        return self._check_media() is None and self._declared_length() <= limit_bytes
+        if headers.get(b"content-type") == b"application/json":
+            return b"content-encoding" not in headers or self._check_media() is None
+        return self._check_media() is None
 
     def _check_media(self) -> int | None:
         kind = self.headers.get(b"content-type", b"").split(b";", 1)[0].strip().lower()

@@ -16,7 +16,6 @@ Source: BEHAVIOUR.md, "Retries inside the gateway".
 
 import asyncio
 import logging
-import os
 import random
 import time
 from collections import defaultdict
@@ -25,7 +24,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol, Self
 
-from kiroproxy._plain import uuid_of
+from kiroproxy._plain import random_bytes, uuid_of
 from kiroproxy._wire import Consumer
 from kiroproxy.accounts.credential import Credential
 from kiroproxy.accounts.pool import Lease, Pool
@@ -120,7 +119,7 @@ class Attempt:
 
 def random_uuid() -> str:
     """Return what `str(uuid.uuid4())` does, at a third of the cost: every request has one."""
-    return uuid_of(os.urandom(16), 4)
+    return uuid_of(random_bytes(16), 4)
 
 
 class Dispatcher:
@@ -267,7 +266,7 @@ class Exchange:
         if not shared.connections.has_idle(form.key):
             return False
         self._count_try(credential)
-        call = self._call_for(credential, fresh)
+        call = self._call_for(credential, fresh, form)
         shared.connections.launch(call)
         assert call.connection is not None, "one was idle"
         self._call = call
@@ -385,7 +384,9 @@ class Exchange:
         self.attempts.append(self._try)
         self.credential = credential
 
-    def _call_for(self, credential: Credential, fresh: Credential) -> Call:
+    def _call_for(
+        self, credential: Credential, fresh: Credential, form: Form | None = None
+    ) -> Call:
         """Put the request together as one attempt of a credential."""
         shared = self._shared
         self.credential = fresh
@@ -401,7 +402,7 @@ class Exchange:
         )
         attempt = self._tries_of[credential.id]
         if attempt == 1:
-            form = shared.form(fresh, self._config)
+            form = form or shared.form(fresh, self._config)
             head = form.head(invocation_id.encode("ascii"), len(body))
             return Call(form.key, head, body, self._times)
         target = endpoint.generate(

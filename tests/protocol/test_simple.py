@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kiroproxy._plain import uuid_of
+from kiroproxy._plain import random_bytes, uuid_of
 from kiroproxy.errors import NotFound
 from kiroproxy.protocol import simple
 from kiroproxy.protocol.conversation import _SPACE, named
@@ -107,6 +107,14 @@ def test_a_uuid_is_written_as_the_library_writes_it() -> None:
     assert named("a name") == str(uuid.uuid5(_SPACE, "a name"))
     with pytest.raises(ValueError, match="sixteen"):
         uuid_of(b"short", 4)
+
+
+def test_random_bytes_are_never_given_twice() -> None:
+    drawn = [random_bytes(12) for _ in range(2000)]
+    assert {len(each) for each in drawn} == {12}
+    assert len(set(drawn)) == len(drawn)
+    with pytest.raises(ValueError, match="5000"):
+        random_bytes(5000)
 
 
 def test_an_unknown_model_is_said_to_be_unknown() -> None:
