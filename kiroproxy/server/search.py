@@ -27,11 +27,12 @@ from kiroproxy.protocol.response import Fold
 from kiroproxy.protocol.searching import WebSearch
 from kiroproxy.protocol.stream import Answer, opening
 from kiroproxy.server.checked import CheckedRelay
-from kiroproxy.server.lookup import Lookup
-from kiroproxy.server.relay import Relay, Target, remember_cut
+from kiroproxy.server.lookup import Found, Lookup
+from kiroproxy.server.relay import Relay, Target, learn, remember_cut
 
 # How often Kiro is asked for one answer: Anthropic's own number, which ends in `pause_turn` too.
 ROUNDS = 10
+PARALLEL = 4  # searches of one turn at once
 
 # (the blocks so far, max_tokens left) → the plan of the request that goes on behind them.
 More = Callable[[list[dict[str, Any]], int], Awaitable[Plan]]
@@ -128,6 +129,8 @@ class SearchingRelay(Relay):
     async def _rounds(self) -> bytes:
         for number in range(1, ROUNDS + 1):
             await self._converse()
+            if number == 1 and self._plan is self._first_plan:
+                learn(self._gateway, self._plan, self._answer)
             calls, reason = self._answer.own_calls, self._answer.stop_reason
             await self._perform(calls)
             if not calls or reason != "end_turn":
@@ -142,12 +145,18 @@ class SearchingRelay(Relay):
         return self._end("pause_turn")
 
     async def _perform(self, calls: list[tuple[str, bytes]]) -> None:
-        """Search for everything at once, and tell the results in the order of the calls."""
+        """Search for everything, and tell the results in the order of the calls."""
         held, self._held = self._held, b""
         await self._tape.write(held)
         lookup = Lookup(self._gateway, self._plan, self._record)
-        searches = [lookup.found(self._wanted(arguments)) for _, arguments in calls]
-        tasks = [asyncio.create_task(search) for search in searches]
+        gate = asyncio.Semaphore(PARALLEL)
+
+        async def found(search: WebSearch) -> Found:
+            async with gate:
+                return await lookup.found(search)
+
+        searches = [self._wanted(arguments) for _, arguments in calls]
+        tasks = [asyncio.create_task(found(search)) for search in searches]
         try:
             for (call_id, _), task in zip(calls, tasks, strict=True):
                 block = searching.result_block(call_id, await task)
