@@ -32,8 +32,9 @@ check: build
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest $(COMPILED) --ignore-disjoint-bases --allowlist .ci/stubtest-allowlist
 
+# JOBS=2: two files of tests at a time; each test has ports and folders of its own.
 test: check check-ui clients browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(if $(JOBS),-n $(JOBS) --dist loadfile)
 
 # The admin page, which the gateway serves under /admin; wants Node 20.19 or newer and npm.
 ui: $(PAGE)

@@ -14,6 +14,8 @@ ROOT = Path(__file__).parent.parent
 # Every module is compiled and the page built: beside other work that takes longer than a test may.
 pytestmark = pytest.mark.timeout(120)
 NODE_MODULES = ROOT / "admin-ui" / "node_modules"
+# Compiling everything once takes half a minute where other tests run beside it.
+pytestmark = pytest.mark.timeout(120)
 BUILD_FILES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
 
 

@@ -3,8 +3,8 @@
 import asyncio
 import json
 import os
+import re
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,7 @@ import httpx
 from support.sse import judge
 
 KEY = "sk-end-to-end"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+ADDRESS = re.compile(r"kiroproxy listens on (http://\S+:(\d+))")
 
 
 class Gateway:
@@ -29,8 +24,9 @@ class Gateway:
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], credentials: Any) -> None:
-        self.folder, self.port = folder, free_port()
-        self.url, self.key = f"http://127.0.0.1:{self.port}", KEY
+        # Its own choice at the first start, so that no two tests can want the same.
+        self.folder, self.port = folder, 0
+        self.url, self.key = "", KEY
         self.credentials_path = folder / "credentials.json"
         (folder / "config.json").write_text(json.dumps({"apiKey": KEY} | config))
         self.credentials_path.write_text(json.dumps(credentials))
@@ -41,6 +37,7 @@ class Gateway:
     async def start(self, *flags: str, environ: dict[str, str] | None = None) -> None:
         command = [sys.executable, "-m", "kiroproxy", "-c", str(self.folder / "config.json")]
         command += ["--credentials", str(self.credentials_path), "--port", str(self.port), *flags]
+        told = self._log.stat().st_size if self._log.exists() else 0
         with self._log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *command,
@@ -49,7 +46,15 @@ class Gateway:
                 env={k: v for k, v in os.environ.items() if "PROXY" not in k.upper()}
                 | (environ or {}),
             )
+        await self._listens(told)
         await self._answers()
+
+    async def _listens(self, told: int) -> None:
+        """Wait for the address in what it says from there on in its log."""
+        while not (said := ADDRESS.search(self._log.read_bytes()[told:].decode())):
+            assert self.process and self.process.returncode is None, self.log
+            await asyncio.sleep(0.02)
+        self.url, self.port = said[1], int(said[2])
 
     async def _answers(self) -> None:
         async with httpx.AsyncClient(trust_env=False) as client:
