@@ -41,6 +41,9 @@ class Cuts:
     def of(self, conversation: str) -> dict[bytes, str]:
         """Return the tools whose calls were cut in a conversation, by the answers' marks."""
         key = _digest(conversation.encode(), 16)
+        start = self._bucket(key)
+        if self._memory.find(key, start, start + BUCKET * ENTRY_LEN) < 0:
+            return {}  # as nearly always
         found: dict[bytes, str] = {}
         for _, entry in self._entries(key):
             if entry.startswith(key) and entry[_CHECK_AT:] == _digest(entry[:_CHECK_AT], 8):
@@ -48,8 +51,11 @@ class Cuts:
                 found[entry[16:32]] = name.decode("utf-8", "replace")
         return found
 
+    def _bucket(self, key: bytes) -> int:
+        return int.from_bytes(key[:4], "little") % self._buckets * BUCKET * ENTRY_LEN
+
     def _entries(self, key: bytes) -> Iterator[tuple[int, bytes]]:
-        start = int.from_bytes(key[:4], "little") % self._buckets * BUCKET * ENTRY_LEN
+        start = self._bucket(key)
         for at in range(start, start + BUCKET * ENTRY_LEN, ENTRY_LEN):
             yield at, self._memory[at : at + ENTRY_LEN]
 
