@@ -161,7 +161,7 @@ _LIMITS: dict[str, s.Schema] = {
     "dailyCredits": _CREDITS,
     "monthlyCredits": _CREDITS,
 }
-_NAME = s.text(100, minLength=1)
+_NAME = s.text(100, minLength=1, pattern=r"^[^\x00-\x1f\x7f]+$")
 _USED = s.record({"requests": s.whole(), "tokens": s.whole(), "credits": s.number()})
 KEY = s.record(
     {

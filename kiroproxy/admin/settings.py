@@ -15,8 +15,8 @@ from kiroproxy.admin.refusal import Refusal, invalid
 from kiroproxy.admin.routes import Answer, Call, Route
 from kiroproxy.config import BY_KEY, LOAD_BALANCING, SETTINGS, Config, Setting
 
-# Whoever holds the admin key could lock everybody out, or open the door for good.
-_FIXED = ("adminApiKey", "apiKey")
+# With these the admin key could lock everybody out, open the door for good, or write anywhere.
+_FIXED = ("adminApiKey", "apiKey", "recordsPath")
 _SOURCES = {"environment": "env", "env": "env", "flag": "flag", "flags": "flag", "file": "file"}
 
 

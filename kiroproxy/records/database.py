@@ -7,7 +7,7 @@ Theory of operation. The file is made 0600 before SQLite opens it, and SQLite gi
 -shm the same mode. `usage` is kept by the minute for two days and by the hour afterwards;
 `timings` are counts in logarithmic buckets, from which any sum of rows has its percentiles.
 
-Source: https://sqlite.org/wal.html; https://sqlite.org/pragma.html
+Source: https://sqlite.org/wal.html; https://sqlite.org/howtocorrupt.html, 2.2; https://sqlite.org/pragma.html
 """
 
 import asyncio
@@ -136,12 +136,7 @@ class Database:
         if self._connection is not None and self._inode == _inode(self.path):
             return self._connection
         self._drop()
-        # Ours from the first byte: a file that SQLite makes has whatever mode the umask leaves.
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.fchmod(fd, 0o600)
-        finally:
-            os.close(fd)
+        self._make_private()
         connection = sqlite3.connect(
             self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
         )
@@ -155,6 +150,18 @@ class Database:
             raise
         self._connection, self._inode = connection, _inode(self.path)
         return connection
+
+    def _make_private(self) -> None:
+        """Make the file 0600 from its first byte; SQLite's own would have what the umask leaves.
+
+        A file that is there is not opened: closing it would drop every lock that this process's
+        other connections hold on it (POSIX locks are a process's), and lose what they write.
+        """
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+            os.close(os.open(self.path, flags, 0o600))
+        except FileExistsError:
+            self.path.chmod(0o600)
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

@@ -139,6 +139,7 @@ async def test_a_setting_is_changed_live_and_written(desk: Console) -> None:
     [
         ({"nonesuch": 1}, "unknown_setting"),
         ({"apiKey": "x"}, "not_editable"),
+        ({"recordsPath": "/tmp/elsewhere"}, "not_editable"),
         ({"upstream": {}}, "overridden"),
         ({"rpm": -1}, "invalid_value"),
         ({"rpm": 5, "logLevel": "loud"}, "invalid_value"),

@@ -161,6 +161,7 @@ async def test_an_answer_that_its_reader_left_is_counted(desk: Console) -> None:
         ({}, "missing_field"),
         ({"name": ""}, "invalid_field"),
         ({"name": "  "}, "invalid_field"),
+        ({"name": "a\nb"}, "invalid_field"),
         ({"name": "a", "rpm": 0}, "invalid_field"),
         ({"name": "a", "rpm": 5000}, "invalid_field"),
         ({"name": "a", "expiresAt": "soon"}, "invalid_field"),

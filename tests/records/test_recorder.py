@@ -2,6 +2,8 @@
 
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,6 +141,31 @@ def test_a_file_that_was_removed_is_made_anew(database: Database) -> None:
     with database.writing() as connection:
         write(connection, [done(2)])
     assert [row["id"] for row in rows(database)] == ["req_2"]
+
+
+COUNT = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print(connection.execute("SELECT count(*) FROM requests").fetchone()[0])
+connection.close()
+"""
+
+
+def test_nothing_is_lost_when_another_process_comes_and_goes(database: Database) -> None:
+    def counted() -> str:
+        command = [sys.executable, "-c", COUNT, str(database.path)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    with database.writing() as connection:
+        write(connection, [done(1)])
+    second = Database(database.path)  # a process has two: its locks are the process's
+    with second.reading() as connection:
+        connection.execute("SELECT count(*) FROM requests").fetchone()
+    assert counted() == "1"  # the last one to close would take the log away that we write to
+    with database.writing() as connection:
+        write(connection, [done(2)])
+    assert counted() == "2"
+    second.close()
 
 
 def test_old_requests_and_surplus_ones_are_forgotten(database: Database) -> None:
