@@ -152,7 +152,7 @@ class Live:
         """Yield a snapshot and then changes."""
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self._watchers.add(queue)
-        if self._task is None or self._task.done():
+        if self._task is None:
             self._marks = None
             self._task = asyncio.create_task(self._look_for_ever())
         try:
@@ -163,7 +163,8 @@ class Live:
         finally:
             self._watchers.discard(queue)
             if not self._watchers and self._task is not None:
-                self._task.cancel()
+                task, self._task = self._task, None  # who comes next begins anew
+                task.cancel()
 
     async def _look_for_ever(self) -> None:
         overview: dict[str, Any] = {}

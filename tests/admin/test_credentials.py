@@ -228,8 +228,14 @@ async def test_the_hub_rests_when_nobody_watches(desk: Console) -> None:
     async with desk.admin.stream("GET", "/live") as answer:
         await anext(events_of(answer))
         assert live._task is not None
-    while live._watchers or not live._task.done():
+    while live._watchers or live._task is not None:
         await asyncio.sleep(0.01)
+    async with desk.admin.stream("GET", "/live") as answer:  # and who comes later is told again
+        events = events_of(answer)
+        await anext(events)
+        await desk.send("POST", "/credentials/2/disabled", {"disabled": True})
+        _, change = await until(events, lambda data: data["credentials"])
+        assert change["credentials"][0]["id"] == 2  # type: ignore[index]
 
 
 async def test_a_login_is_started_confirmed_and_kept(desk: Console) -> None:
