@@ -175,6 +175,11 @@ cdef class Ring:
             kp_swap(&self._slots[index].probe, &seen, 0)
         kp_store(&self._rows[row], 0)
 
+    @property
+    def row(self):
+        """Return the number of this worker's row, -1 without one."""
+        return self._row
+
     def workers(self):
         """Return the pids that hold a row."""
         words = [kp_load(&self._rows[row]) for row in range(self._head.rows)]

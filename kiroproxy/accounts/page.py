@@ -23,9 +23,10 @@ import stat
 import tempfile
 from pathlib import Path
 
-from kiroproxy import _meter
+from kiroproxy import _meter, metrics
 from kiroproxy._meter import Meter
 from kiroproxy._ring import Ring, page_size
+from kiroproxy.metrics import Metrics
 
 # A slot is never given up, so this bounds the ids that ever were in the file during one run.
 CAPACITY = 16_384
@@ -113,6 +114,27 @@ def _cuts_at(rows: int) -> int:
     return -(-(_meter_at(rows) + _meter.page_size(KEYS, rows)) // step) * step
 
 
+def private_metrics() -> Metrics:
+    """Return counters of this process alone."""
+    return Metrics(mmap.mmap(-1, metrics.page_size(rows_for(1))))
+
+
+def open_metrics(path: str, workers: int) -> Metrics:
+    """Open the counters of a page by name. Raises: OSError, ValueError."""
+    rows = rows_for(workers)
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        return Metrics(mmap.mmap(fd, metrics.page_size(rows), offset=_metrics_at(rows)))
+    finally:
+        os.close(fd)
+
+
+def _metrics_at(rows: int) -> int:
+    """Return where they begin: behind the cuts, at a whole page of memory."""
+    step = mmap.ALLOCATIONGRANULARITY
+    return -(-(_cuts_at(rows) + CUTS_LEN) // step) * step
+
+
 class SharedPage:
     """The supervisor's hold on a page. Order: `close()` at the end. Raises: OSError."""
 
@@ -121,7 +143,7 @@ class SharedPage:
         remove_orphans(folder)
         self._fd, self.path = _create(folder)
         rows = rows_for(workers)
-        size = _cuts_at(rows) + CUTS_LEN
+        size = _metrics_at(rows) + metrics.page_size(rows)
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self._fd, 0, size)  # full memory is said now, not by SIGBUS later
         else:

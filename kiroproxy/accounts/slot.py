@@ -28,6 +28,7 @@ from kiroproxy.errors import (
     CredentialDead,
     EmptyAnswer,
     GatewayError,
+    ModelRefused,
     Overloaded,
     ProtocolViolation,
     QuotaExhausted,
@@ -220,6 +221,7 @@ CONSEQUENCES: Mapping[type, Callable[[Slot, GatewayError, int], None]] = {
     EmptyAnswer: _avoid,
     Overloaded: _nothing,
     Refused: _nothing,
+    ModelRefused: _nothing,  # the pool remembers it of the model
     Unmet: _nothing,
     Throttled: _cool,
     QuotaExhausted: _exhaust,

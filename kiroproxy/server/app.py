@@ -8,8 +8,6 @@ use; whoever wants browsers in front puts a reverse proxy there that names its o
 """
 
 import asyncio
-import hashlib
-import hmac
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -25,8 +23,10 @@ from kiroproxy.errors import (
 )
 from kiroproxy.logs import REQUEST_ID
 from kiroproxy.server.express import Express, Lane, Link, is_messages
+from kiroproxy.server.figures import Figures
 from kiroproxy.server.gateway import Gateway
 from kiroproxy.server.info import Info
+from kiroproxy.server.keys import KeyCheck
 from kiroproxy.server.ledger import Ledger
 from kiroproxy.server.messages import Messages
 from kiroproxy.server.reply import send_empty, send_error, send_json
@@ -52,6 +52,7 @@ class Route(NamedTuple):
     guarded: bool = True
     logged: bool = True
     metered: bool = False  # against a client key's limits, and in the request log
+    counted: str = "other"  # which of `metrics.ENDPOINTS`, where it is worth a log line
 
 
 class Mount(Protocol):
@@ -73,34 +74,6 @@ class Mount(Protocol):
 MakeMount = Callable[[Config, Gateway, Ledger], Mount]
 
 
-class KeyCheck:
-    """Compares presented keys by digest in constant time; any right one is enough.
-
-    Claude Code sends `x-api-key` and `authorization` at once with different values when both
-    of its variables are set, and new SDKs send API keys as bearer tokens.
-    """
-
-    def __init__(self, key: str) -> None:
-        self._digest = hashlib.sha256(key.encode()).digest()
-        self._enabled = bool(key)  # an empty key would match an empty header
-
-    def admits(self, request: Request) -> bool:
-        """Tell whether one of the request's keys is ours."""
-        scheme, _, token = request.headers.get(b"authorization", b"").partition(b" ")
-        first = self._matches(request.headers.get(b"x-api-key", b""))
-        # Always both: which header matched is nobody's business.
-        second = self._matches(token if scheme.lower() == b"bearer" else b"")
-        return self._enabled and (first or second)
-
-    def _matches(self, presented: bytes) -> bool:
-        if not presented:
-            return False
-        if not presented.isascii():  # headers are Latin-1, settings UTF-8
-            presented = presented.decode("latin-1").encode()
-        digest = hashlib.sha256(presented.strip()).digest()
-        return hmac.compare_digest(digest, self._digest)
-
-
 class App:
     """One worker's application. Order: the lifespan start before the first request."""
 
@@ -109,7 +82,7 @@ class App:
     ) -> None:
         self._keys = KeyCheck(config.api_key)
         self._gateway, self._ledger, self._mount = gateway, ledger, mount
-        self._info = Info(gateway)
+        self._info, self._figures = Info(gateway), Figures(gateway)
         self._messages = Messages(gateway)
         self._lane = Lane(gateway, self._messages, self._finish)
         self._running: set[asyncio.Task[None]] = set()
@@ -121,11 +94,13 @@ class App:
         health = Route(info.health, guarded=False, logged=False)
         probe = Route(_nothing, guarded=False, logged=False)
         return {
-            "messages": {"POST": Route(self._messages.create, metered=True)},
-            "messages/count_tokens": {"POST": Route(info.count_tokens)},
-            "models": {"GET": Route(info.models)},
-            "models/{id}": {"GET": Route(self._model)},
+            "messages": {"POST": Route(self._messages.create, metered=True, counted="messages")},
+            "messages/count_tokens": {"POST": Route(info.count_tokens, counted="count_tokens")},
+            "models": {"GET": Route(info.models, counted="models")},
+            "models/{id}": {"GET": Route(self._model, counted="models")},
             "health": {"GET": health},
+            "ready": {"GET": Route(self._figures.ready, guarded=False, logged=False)},
+            "metrics": {"GET": Route(self._figures.metrics, guarded=False, logged=False)},
             # What Claude Code sends besides: start-up probes and telemetry.
             "": {"GET": Route(_hello, guarded=False, logged=False), "HEAD": probe},
             "api/hello": {"GET": probe, "HEAD": probe},
@@ -155,10 +130,14 @@ class App:
         answer = _Answer(send)
         if request.work is not None and request.work.started:
             answer.status = 200  # sent before there was a task
-        logged, metered = True, False
+        logged, metered, counted = True, False, ""
         try:
             route = self._route(request)
             logged, metered = route.logged, route.metered
+            if logged:
+                counted = route.counted
+                if request.work is None:  # else it was counted in before there was a task
+                    self._gateway.metrics.began()
             if route.guarded and request.work is None:
                 self._admit(request, metered)
             await route.handler(request, answer.send)
@@ -180,6 +159,8 @@ class App:
             self._running.discard(task)
             if metered:
                 self._ledger.finish(request, answer.status)
+            if counted:
+                self._count(request, answer.status, counted)
             if logged or request.record.error:
                 _log_line(request, answer.status)
             REQUEST_ID.reset(token)
@@ -195,7 +176,10 @@ class App:
         if not is_messages(target, normal_path):
             return None
         request = Request.whole(target, headers, link.outlet, link.client)
-        return self._lane.begin(link, data, request, raw, self._admit)
+        begun = self._lane.begin(link, data, request, raw, self._admit)
+        if begun is not None:
+            self._gateway.metrics.began()
+        return begun
 
     @property
     def is_expressing(self) -> bool:
@@ -210,7 +194,20 @@ class App:
     def _finish(self, request: Request, status: int) -> None:
         """Count a request out that no task served to its end."""
         self._ledger.finish(request, status)
+        self._count(request, status, "messages")
         _log_line(request, status)
+
+    def _count(self, request: Request, status: int, endpoint: str) -> None:
+        """Put a finished request into the metrics."""
+        record, metrics = request.record, self._gateway.metrics
+        took_s = time.monotonic() - request.started_s
+        metrics.ended(endpoint, record.outcome(status), status, took_s)
+        if endpoint == "messages":
+            first_s = record.first_token_s
+            metrics.answered(record, first_s - request.started_s if first_s else 0.0)
+            metrics.attempted(
+                type(each.error).__name__ if each.error else "" for each in record.attempts
+            )
 
     def _route(self, request: Request) -> Route:
         """Find the handler. Raises: NotFound, MethodNotAllowed."""

@@ -22,7 +22,14 @@ from typing import Any
 from kiroproxy import logs
 from kiroproxy.accounts.balance_file import BalanceFile
 from kiroproxy.accounts.credential import Credential
-from kiroproxy.accounts.page import open_cuts, open_ring, private_cuts, private_ring
+from kiroproxy.accounts.page import (
+    open_cuts,
+    open_metrics,
+    open_ring,
+    private_cuts,
+    private_metrics,
+    private_ring,
+)
 from kiroproxy.accounts.pool import Pool
 from kiroproxy.accounts.store import Store
 from kiroproxy.config import Config, Loaded, Settings
@@ -58,6 +65,7 @@ class Gateway:
         self._page = page  # names what the workers share; "" = there is one worker
         self.corrections = Corrections()
         self.cuts = Cuts(open_cuts(page, config.workers) if page else private_cuts())
+        self.metrics = open_metrics(page, config.workers) if page else private_metrics()
         self._listed: list[dict[str, Any]] = []  # what Kiro said last
         self.catalogue = _catalogue([], config)
         self.settings.on_change(self._reconfigure)
@@ -77,10 +85,17 @@ class Gateway:
         for notice in (*self.store.warnings, *map(str, self.store.faults)):
             _log.warning("%s", notice)
         self._ring = open_ring(self._page) if self._page else private_ring()
+        self.metrics.claim(self._ring.row)
         self.pool = Pool(credentials, self.config.load_balancing_mode, self._ring)
         config.on_change(self._choose_anew)
         self.control = ControlPlane(config)
-        self.refresher = Refresher(self.store, self.control, config, on_renewed=self.pool.replace)
+        self.refresher = Refresher(
+            self.store,
+            self.control,
+            config,
+            on_renewed=self.pool.replace,
+            on_landed=self.metrics.refreshed,
+        )
         self.connections = ConnectionPool(config)
         self.dispatcher = Dispatcher(
             config, self.pool, self.refresher, self.connections, self.control
@@ -117,7 +132,12 @@ class Gateway:
         await self.refresher.aclose()
         await self.connections.aclose()
         await self.control.aclose()
+        self.metrics.leave()
         self._ring.leave()
+
+    def workers(self) -> list[int]:
+        """Return the pids of all workers."""
+        return self._ring.workers()
 
     def credential_counts(self) -> tuple[int, int]:
         """Return how many credentials there are, and how many could serve now."""

@@ -5,7 +5,7 @@ keys are looked up in memory, limits are kept in the page that all workers share
 request is one tuple in a queue. Without an admin key and without a file of records there is no
 ledger at all. No prompt, answer or key goes into it.
 
-Theory of operation. Config's `apiKey` is checked by `app.KeyCheck` and has no limits. Any other
+Theory of operation. Config's `apiKey` is checked by `keys.KeyCheck` and has no limits. Any other
 key is looked up by its digest; `admit` counts the request in and `Grant.settle` counts it out,
 with what it used. Quotas are sums of a day and of a month (UTC), begun with what the records
 hold. A key that is changed is read again by every worker, which look every 50 ms.

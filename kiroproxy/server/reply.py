@@ -54,9 +54,10 @@ async def send_bytes(
     status: int,
     body: bytes,
     extra: Headers | None = None,
+    kind: bytes = b"application/json",
 ) -> None:
-    """Answer with finished JSON bytes."""
-    headers = _json_headers(request, body) + (extra or [])
+    """Answer with finished bytes, as a rule JSON."""
+    headers = _headers(request, body, kind) + (extra or [])
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
@@ -71,7 +72,7 @@ async def send_empty(send: Send, request: Request, extra: Headers | None = None)
 async def send_error(send: Send, request: Request, error: GatewayError) -> None:
     """Answer with a refusal; a client that is still uploading gets to read it."""
     body = error_body(error, request.id)
-    headers = _json_headers(request, body) + error_headers(error)
+    headers = _headers(request, body) + error_headers(error)
     unread = isinstance(error, PayloadTooLarge | RequestTimeout)
     # After "expect: 100-continue" a refused client may or may not send its body: only a
     # closed connection leaves no doubt where the next request starts.
@@ -85,9 +86,9 @@ async def send_error(send: Send, request: Request, error: GatewayError) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _json_headers(request: Request, body: bytes) -> Headers:
+def _headers(request: Request, body: bytes, kind: bytes = b"application/json") -> Headers:
     return [
-        (b"content-type", b"application/json"),
+        (b"content-type", kind),
         (b"content-length", b"%d" % len(body)),
         (b"request-id", request.id.encode("ascii")),
     ]

@@ -69,6 +69,7 @@ class Refresher:
         config: Source,
         *,
         on_renewed: Callable[[Credential], None] = lambda credential: None,
+        on_landed: Callable[[str], None] = lambda outcome: None,
         now_ms: Callable[[], int] = wall_clock_ms,
         jitter: Callable[[], float] = random.random,
         ids: Callable[[], str] = lambda: str(uuid.uuid4()),
@@ -77,12 +78,14 @@ class Refresher:
         self._control = control
         self._source = config
         self._on_renewed = on_renewed
+        self._on_landed = on_landed  # told "renewed", "adopted", "failed" or "dead"
         self._now_ms = now_ms
         self._jitter = jitter
         self._ids = ids
         self._flights: dict[int, asyncio.Task[Credential]] = {}
         self._windows: dict[int, tuple[int, int]] = {}  # advisory, mandatory
         self._quiet_until_ms: dict[int, int] = {}
+        self._adopted: set[int] = set()  # whose latest token somebody else has renewed
         self._rescue: asyncio.Task[None] | None = None
 
     async def fresh(
@@ -191,8 +194,10 @@ class Refresher:
         fault = task.exception()
         if fault is None:
             self._quiet_until_ms.pop(credential.id, None)
+            self._on_landed("adopted" if credential.id in self._adopted else "renewed")
             self._on_renewed(task.result())
             return
+        self._on_landed("dead" if isinstance(fault, CredentialDead) else "failed")
         told_s = fault.retry_after_s if isinstance(fault, GatewayError) else None
         self._quiet_until_ms[credential.id] = self._now_ms() + _quiet_ms(told_s)
         detail = fault.detail if isinstance(fault, GatewayError) else ""
@@ -258,6 +263,7 @@ class Refresher:
 
     def _adopt(self, found: Credential) -> Credential:
         self._set_windows(found.id, found.expires_in_ms(self._now_ms()))
+        self._adopted.add(found.id)
         log.info("credential %s: took over a token renewed elsewhere", found.name)
         return found
 
@@ -266,6 +272,7 @@ class Refresher:
         tokens = await renew(old, self._control, self._source.current, self._ids(), asked_at_ms)
         saved = await self._write_down(old, tokens)
         self._set_windows(old.id, tokens.expires_at_ms - asked_at_ms)
+        self._adopted.discard(old.id)
         log.info("credential %s: token renewed until %s", old.name, rfc3339(tokens.expires_at_ms))
         return saved
 

@@ -1,6 +1,8 @@
 """A slot's table: every error class has a row, and months end where they end."""
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -51,3 +53,10 @@ def test_nothing_transient_lasts_longer_than_a_month(found: list[errors.GatewayE
     for error in found:
         slot.failed(error, 1_000)
     assert slot.state.is_usable(1_000 + 32 * 86_400_000)
+
+
+def test_the_table_in_the_documentation_names_every_row_of_the_code() -> None:
+    page = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text()
+    rows = page.split("| fault (`errors.py`)")[1].split("\n\n")[0].splitlines()[2:]
+    told = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert told == {cls.__name__ for cls in CONSEQUENCES} - {"GatewayError"}

@@ -215,3 +215,22 @@ async def test_a_full_outage_costs_kiro_a_fifth_more_requests_at_most(
         assert set(statuses) <= {500, 502, 503, 504, 529}
         attempts = len(sim.of("generate"))
         assert asked <= attempts <= asked * 1.2
+
+
+async def test_any_worker_tells_the_figures_of_all(two: Any) -> None:
+    async with Simulator(pace_s=0.0) as sim:
+        gateway = await two(sim)
+        one, other = workers(gateway)
+        for worker in (one, other, one):
+            assert (await ask(gateway, worker)).status_code == 200
+        series = 'kiroproxy_requests_total{endpoint="messages",outcome="ok",status="200"} 3'
+        async with gateway.client() as client:
+            while "kiroproxy_requests_in_flight 0" not in (await client.get("/metrics")).text:
+                await asyncio.sleep(0.01)
+            for _ in range(6):
+                assert series in (await client.get("/metrics")).text
+            os.kill(one, signal.SIGKILL)
+            while one in workers(gateway) or len(workers(gateway)) < 2:
+                await asyncio.sleep(0.02)
+        async with gateway.client() as client:
+            assert series in (await client.get("/metrics")).text
