@@ -211,7 +211,7 @@ CHUNKED = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 async def test_endless_chunk_extensions_are_refused(run_app: Any) -> None:
-    running = await run_app(echo)
+    running = await run_app(echo, limits=Limits(body_timeout_s=10))
     wire = await running.raw(CHUNKED + b"1;" + b"x" * 1_000_000)  # more than one read
     assert_refusal(wire, 400, "invalid_request_error")
 
