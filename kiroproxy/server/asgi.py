@@ -434,8 +434,8 @@ class Protocol(HttpToolsProtocol):
     def _look_for_rest(self) -> None:
         """Close a connection that has rested for long; one timer looks after many requests."""
         self._rest_timer = None
-        if self._express is not None or not self._is_between():
-            return  # its end sets a timer again
+        if self._express is not None or self._held or not self._is_between():
+            return  # the end of what is under way sets a timer again
         left_s = self._idle_since + self.timeout_keep_alive - self.loop.time()
         if left_s <= 0:
             self.timeout_keep_alive_handler()

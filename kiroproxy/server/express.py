@@ -39,6 +39,7 @@ from kiroproxy.server.request import Request
 from kiroproxy.upstream.dispatch import Exchange
 
 BODY_MAX_BYTES = 64 * 1024  # planning a larger one is what its request costs
+LEAST_TICK_S = 0.01  # whoever wants responses started at once gets them a moment later
 TICK_S = 1.0  # of the lane; a stream that lives longer has time for a task
 
 _log = logging.getLogger(__name__)
@@ -120,7 +121,8 @@ class Lane:
     def _set_timer(self) -> None:
         config = self.gateway.config
         tick_s = min(TICK_S, config.early_start_s / 2, config.ping_interval_s / 2)
-        self._timer = asyncio.get_running_loop().call_later(tick_s, self._tick)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(max(tick_s, LEAST_TICK_S), self._tick)
 
     def _tick(self) -> None:
         self._timer = None
