@@ -97,11 +97,11 @@ export function credential(id: number): Credential {
 
 const MODELS = ["claude-sonnet-4-5", "claude-opus-4-8", "claude-haiku-4-5", "claude-sonnet-4-6"]
 const FAULTS = [
-  { type: "rate_limit_error", message: "Every credential is at its limit; the first is free again in 34 s.", status: 429 },
-  { type: "overloaded_error", message: "Kiro has no capacity for claude-opus-4-8 at the moment.", status: 529 },
-  { type: "invalid_request_error", message: "messages.3.content.0.image: the image is broken (not a PNG).", status: 400 },
-  { type: "api_error", message: "Kiro answered 500 to three attempts.", status: 502 },
-  { type: "authentication_error", message: "The key is not known.", status: 401 },
+  { type: "Throttled", message: "Every credential is at its limit; the first is free again in 34 s.", status: 429 },
+  { type: "Overloaded", message: "Kiro has no capacity for claude-opus-4-8 at the moment.", status: 529 },
+  { type: "RequestError", message: "messages.3.content.0.image: the image is broken (not a PNG).", status: 400 },
+  { type: "ServerFault", message: "Kiro answered 500 to three attempts.", status: 502 },
+  { type: "Unauthorized", message: "The key is not known.", status: 401 },
 ]
 
 export function request(index: number): RequestDetail {
@@ -151,7 +151,7 @@ export function request(index: number): RequestDetail {
             error:
               attempt === last && !fault
                 ? null
-                : { type: fault?.type ?? "rate_limit_error", message: "Kiro answered 429: too many requests." },
+                : { type: fault?.type ?? "Throttled", message: "Kiro answered 429: too many requests." },
           })),
   }
 }
@@ -256,7 +256,7 @@ export function settings(): Setting[] {
 }
 
 export function audit(): AuditEntry[] {
-  const actions = ["session.create", "credential.update", "settings.update", "key.create", "credential.delete"]
+  const actions = ["session.open", "credential.change", "settings.change", "key.make", "credential.delete"]
   return Array.from({ length: 12 }, (_, index) => ({
     id: index,
     at: ago(index * 37 * MINUTE),

@@ -184,10 +184,10 @@ export const startLogin = (request: LoginRequest) => call<Login>("POST", "/login
 export const cancelLogin = (id: string) => call<undefined>("DELETE", `/logins/${id}`)
 
 export const createKey = (fields: Partial<KeyFields>) => call<KeySecret>("POST", "/keys", fields)
-export const editKey = (id: string, fields: Partial<KeyFields>) =>
+export const editKey = (id: ClientKey["id"], fields: Partial<KeyFields>) =>
   call<unknown>("PATCH", `/keys/${id}`, fields)
-export const deleteKey = (id: string) => call<undefined>("DELETE", `/keys/${id}`)
-export const rotateKey = (id: string) => call<KeySecret>("POST", `/keys/${id}/rotate`)
+export const deleteKey = (id: ClientKey["id"]) => call<undefined>("DELETE", `/keys/${id}`)
+export const rotateKey = (id: ClientKey["id"]) => call<KeySecret>("POST", `/keys/${id}/rotate`)
 
 export const changeSettings = (values: { [key: string]: SettingValue }) =>
   call<SettingList>("PATCH", "/settings", values)

@@ -104,6 +104,11 @@ export type Credential = {
   lastError: { at: string; status: number | null; type: string; message: string } | null
   tokenState: "valid" | "expiring" | "expired" | "none"
   disabledAt: string | null
+  fault?: string | null
+  effectiveAuthRegion?: string | null
+  effectiveApiRegion?: string | null
+  minRemainingCredits?: number | null
+  minRemainingPercent?: number | null
   balance: Balance | null
 }
 
@@ -223,7 +228,7 @@ export type RequestRow = {
   outcome: Outcome
   stopReason: string | null
   error: { type: string; message: string } | null
-  keyId: string | null
+  keyId: string | number | null
   keyName: string | null
   credentialId: number | null
   credentialLabel: string | null
@@ -273,6 +278,8 @@ export type Setting = {
   source: "file" | "env" | "flag" | "default"
   live: boolean
   editable: boolean
+  secret?: boolean
+  isSet?: boolean
   min?: number | null
   max?: number | null
   choices?: string[] | null
@@ -287,7 +294,7 @@ export type SettingList = { settings: Setting[] }
 export type KeyUsage = { requests: number; tokens: number; credits: number }
 
 export type ClientKey = {
-  id: string
+  id: string | number
   name: string
   prefix: string
   createdAt: string

@@ -14,7 +14,7 @@ import { MethodBadge, Name, PlanBadge } from "./identity"
 import { StateNote } from "./state-note"
 import { useOffsetTop } from "./use-offset-top"
 
-const HEIGHT = 192
+const HEIGHT = 208
 const GAP = 12
 
 const CredentialCard = memo(function CredentialCard({
@@ -33,7 +33,7 @@ const CredentialCard = memo(function CredentialCard({
       role="listitem"
       data-credential={item.id}
       className={cn(
-        "flex h-48 min-w-0 flex-col px-4 py-3.5",
+        "flex h-52 min-w-0 flex-col px-4 py-3.5",
         chosen && "border-accent/60 ring-1 ring-accent/60",
       )}
     >

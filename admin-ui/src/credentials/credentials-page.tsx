@@ -66,7 +66,8 @@ function useChoice(items: readonly Credential[]) {
 function CredentialsPage() {
   const { t, i18n } = useTranslation()
   const navigate = useNavigate()
-  const openId = Number(useParams().id) || null
+  const asked = useParams().id
+  const openId = asked === undefined ? null : Number(asked)
   const list = useQuery(credentialsQuery)
   const { view, layout, setView, search } = useView()
   const wide = useMedia("(min-width: 64rem)")

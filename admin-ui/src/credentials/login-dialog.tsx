@@ -4,7 +4,7 @@ import { CircleCheck, ExternalLink, LoaderCircle } from "lucide-react"
 import { useTranslation } from "react-i18next"
 import { useNavigate } from "react-router"
 import { cancelLogin, credentialsChanged, loginQuery, startLogin } from "@/api/queries"
-import type { Login, LoginMethod } from "@/api/types"
+import type { Login, LoginMethod, LoginRequest } from "@/api/types"
 import { cn } from "@/format/class-names"
 import { CopyButton } from "@/parts/copy-button"
 import { ErrorNote } from "@/parts/error-note"
@@ -52,24 +52,25 @@ function MethodChoice({
   )
 }
 
-function StartForm({ onStarted }: { onStarted: (login: Login) => void }) {
+function StartForm({
+  error,
+  onStart,
+}: {
+  error: unknown
+  onStart: (request: LoginRequest) => void
+}) {
   const { t } = useTranslation()
   const [method, setMethod] = useState<LoginMethod>("builder-id")
   const [startUrl, setStartUrl] = useState("")
   const [region, setRegion] = useState("us-east-1")
   const [provider, setProvider] = useState<"google" | "github">("google")
-  const begin = useMutation({
-    mutationFn: () =>
-      startLogin({
-        method,
-        ...(method === "idc" ? { startUrl: startUrl.trim(), region: region.trim() } : {}),
-        ...(method === "social" ? { provider } : {}),
-      }),
-    onSuccess: onStarted,
-  })
   const submit = (event: FormEvent) => {
     event.preventDefault()
-    begin.mutate()
+    onStart({
+      method,
+      ...(method === "idc" ? { startUrl: startUrl.trim(), region: region.trim() } : {}),
+      ...(method === "social" ? { provider } : {}),
+    })
   }
   return (
     <form id="start-login" onSubmit={submit} className="grid gap-4">
@@ -114,10 +115,7 @@ function StartForm({ onStarted }: { onStarted: (login: Login) => void }) {
           )}
         </Field>
       )}
-      {begin.isError && <ErrorNote error={begin.error} />}
-      <Button variant="primary" type="submit" busy={begin.isPending} className="justify-self-end">
-        {t("login.start")}
-      </Button>
+      {error ? <ErrorNote error={error} /> : null}
     </form>
   )
 }
@@ -211,6 +209,7 @@ function LoginDialog({ onClose }: { onClose: () => void }) {
   const { t } = useTranslation()
   const client = useQueryClient()
   const [login, setLogin] = useState<Login | null>(null)
+  const begin = useMutation({ mutationFn: startLogin, onSuccess: setLogin })
   const close = () => {
     // Nobody would see its end: the gateway need not wait for it either.
     const state = login && client.getQueryData(loginQuery(login.id).queryKey)?.state
@@ -227,16 +226,26 @@ function LoginDialog({ onClose }: { onClose: () => void }) {
           ? {}
           : {
               footer: (
-                <DialogClose asChild>
-                  <Button>{t("common.cancel")}</Button>
-                </DialogClose>
+                <>
+                  <DialogClose asChild>
+                    <Button>{t("common.cancel")}</Button>
+                  </DialogClose>
+                  <Button
+                    variant="primary"
+                    type="submit"
+                    form="start-login"
+                    busy={begin.isPending}
+                  >
+                    {t("login.start")}
+                  </Button>
+                </>
               ),
             })}
       >
         {login ? (
           <Attempt key={login.id} first={login} onAgain={() => setLogin(null)} onClose={close} />
         ) : (
-          <StartForm onStarted={setLogin} />
+          <StartForm error={begin.error} onStart={begin.mutate} />
         )}
       </DialogPanel>
     </Dialog>

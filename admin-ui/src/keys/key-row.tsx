@@ -33,12 +33,10 @@ function Quota({ label, used, limit, format }: {
   const share = limit ? used / limit : 0
   return (
     <div className="min-w-0">
-      <p className="num flex items-baseline gap-2 text-xs">
-        <span className="truncate text-muted">{label}</span>
-        <span className="ml-auto shrink-0">
-          {format(used)}
-          {limit !== null && <span className="text-muted"> / {format(limit)}</span>}
-        </span>
+      <p className="truncate text-xs text-muted">{label}</p>
+      <p className="num mt-0.5 truncate text-[0.8125rem]">
+        {format(used)}
+        {limit !== null && <span className="text-muted"> / {format(limit)}</span>}
       </p>
       {limit !== null ? (
         <Meter
@@ -150,7 +148,7 @@ function KeyRow({ item, onSecret }: { item: ClientKey; onSecret: (secret: KeySec
               <Pencil /> {t("keys.edit")}
             </DropdownMenuItem>
             <DropdownMenuItem asChild>
-              <Link to={`/requests?keyId=${encodeURIComponent(item.id)}`}>
+              <Link to={`/requests?keyId=${item.id}`}>
                 <ScrollText /> {t("keys.requests")}
               </Link>
             </DropdownMenuItem>

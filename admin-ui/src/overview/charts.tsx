@@ -81,7 +81,7 @@ function frame(series: Series[], window: Window, language: string, format: Forma
       width={46}
       tickCount={4}
       tickFormatter={tick}
-      domain={[0, (top: number) => Math.max(top, 1)]}
+      domain={[0, "auto"]}
     />,
     <Tooltip
       key="hint"
@@ -143,7 +143,9 @@ function LatencyChart({ series, window, names }: ChartProps & { names: Series[] 
   return (
     <Sized>
       <LineChart data={data} margin={margin} accessibilityLayer={false}>
-        {frame(names, window, i18n.language, duration, (value) => duration(value))}
+        {frame(names, window, i18n.language, duration, (value) =>
+          value === 0 ? "0" : `${decimal(value / 1000, i18n.language)} s`,
+        )}
         {names.map((each) => (
           <Line
             key={each.key}

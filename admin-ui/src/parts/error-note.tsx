@@ -9,6 +9,11 @@ import { useToast } from "@/ui/toast"
 
 export type ErrorText = { title: string; remedy: string | null }
 
+/** Faults of the gateway have their class's name: as connect_failed here, ConnectFailed in the log. */
+function camelCase(code: string): string {
+  return code.replaceAll(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase())
+}
+
 /** What went wrong and what to do about it, in the reader's language where the code is known. */
 function useErrorText() {
   const { t, i18n } = useTranslation()
@@ -19,11 +24,13 @@ function useErrorText() {
         return { title: t("errors.page_error.title"), remedy: t("errors.page_error.remedy") }
       }
       const values = { seconds: error.retryAfterS ?? 60 }
-      const title = known(`errors.${error.code}.title`, values)
-      const remedy = known(`errors.${error.code}.remedy`, values)
+      const of = (part: "title" | "remedy") =>
+        known(`errors.${error.code}.${part}`, values) ??
+        known(`failures.${camelCase(error.code)}.${part}`)
+      const [title, remedy] = [of("title"), of("remedy")]
       // The gateway's own sentence is the more exact one where both speak the same language.
       const exact = i18n.language === "en" && error.status !== 0 && error.message
-      if (exact || !title) return { title: error.message, remedy: error.remedy ?? remedy }
+      if (exact || !title) return { title: error.message, remedy: error.remedy || remedy }
       return { title, remedy }
     },
     [t, i18n, known],

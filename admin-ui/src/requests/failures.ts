@@ -12,7 +12,7 @@ export function useFailureText() {
       const type = row.error?.type ?? row.outcome
       return {
         title: known(`failures.${type}.title`) ?? type,
-        remedy: known(`failures.${type}.remedy`) ?? t("failures.api_error.remedy"),
+        remedy: known(`failures.${type}.remedy`) ?? t("failures.error.remedy"),
       }
     },
     [t, known],

@@ -17,7 +17,7 @@ const outcomeColor: { [outcome in Outcome]: string } = {
 }
 
 const COLUMNS =
-  "grid grid-cols-[5.5rem_minmax(0,1.3fr)_minmax(0,1.2fr)_minmax(0,1fr)_7rem_5rem_5rem_4rem] items-center gap-x-4 px-4"
+  "grid grid-cols-[4.5rem_minmax(0,1.5fr)_minmax(0,1.2fr)_minmax(0,1.1fr)_7rem_5rem_5rem_4rem] items-center gap-x-4 px-4"
 
 function OutcomeNote({ row }: { row: RequestRow }) {
   const { t } = useTranslation()
@@ -35,6 +35,12 @@ function OutcomeNote({ row }: { row: RequestRow }) {
       )}
     </span>
   )
+}
+
+function Tokens({ row }: { row: RequestRow }) {
+  const { i18n } = useTranslation()
+  if (!row.inputTokens && !row.outputTokens) return "–"
+  return `${compact(row.inputTokens, i18n.language)} → ${compact(row.outputTokens, i18n.language)}`
 }
 
 function OpenButton({ row, onOpen }: { row: RequestRow; onOpen: (id: string) => void }) {
@@ -71,7 +77,7 @@ function WideRow({ row, onOpen }: { row: RequestRow; onOpen: (id: string) => voi
         <p className="truncate">{row.keyName ?? "–"}</p>
       </div>
       <div role="cell" className="num truncate text-right text-muted">
-        {compact(row.inputTokens, lang)} → {compact(row.outputTokens, lang)}
+        <Tokens row={row} />
       </div>
       <div role="cell" className="num truncate text-right">
         {duration(row.firstTokenMs)}
@@ -87,7 +93,6 @@ function WideRow({ row, onOpen }: { row: RequestRow; onOpen: (id: string) => voi
 }
 
 function NarrowRow({ row, onOpen }: { row: RequestRow; onOpen: (id: string) => void }) {
-  const { i18n } = useTranslation()
   return (
     <div role="cell" className="grid h-full content-center gap-1 px-4">
       <div className="flex items-center gap-3 text-[0.8125rem]">
@@ -99,8 +104,7 @@ function NarrowRow({ row, onOpen }: { row: RequestRow; onOpen: (id: string) => v
       <p className="num flex gap-3 text-xs text-muted">
         <span className="truncate">{row.model ?? row.path}</span>
         <span className="ml-auto shrink-0">
-          {compact(row.inputTokens, i18n.language)} → {compact(row.outputTokens, i18n.language)} ·{" "}
-          {duration(row.durationMs)}
+          <Tokens row={row} /> · {duration(row.durationMs)}
         </span>
       </p>
     </div>

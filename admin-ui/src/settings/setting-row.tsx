@@ -55,9 +55,10 @@ function Control({ setting, draft, onChange, ...ids }: RowProps & {
     <span className="relative block w-full">
       <Input
         {...shared}
-        type={numeric ? "number" : "text"}
+        type={setting.secret ? "password" : numeric ? "number" : "text"}
+        {...(setting.secret ? { autoComplete: "new-password" } : {})}
         {...(numeric ? { step: setting.type === "int" ? 1 : "any" } : {})}
-        placeholder={textOf(setting.default) || t("settings.unset")}
+        placeholder={setting.isSet ? t("settings.set") : textOf(setting.default) || t("settings.unset")}
         onChange={(event) => onChange(event.target.value)}
         className={cn(numeric && "num", setting.unit && "pr-11")}
       />
@@ -104,13 +105,13 @@ function SettingRow({ setting, draft, onChange }: RowProps) {
           {setting.source !== "default" && setting.source !== "file" && (
             <Badge>{t(`settings.sources.${setting.source}`)}</Badge>
           )}
-          {!setting.live && <Badge tone="warn">{t("settings.restart")}</Badge>}
+          {!setting.live && setting.editable && <Badge>{t("settings.restart")}</Badge>}
         </p>
         <p id={`${id}-about`} className={cn("mt-0.5 text-xs text-muted", fault && "text-bad-text")}>
           {fault
             ? t(`settings.faults.${fault}`, { min: setting.min ?? "", max: setting.max ?? "" })
             : about}
-          {!setting.editable && ` ${t("settings.fixed")}`}
+          {!setting.editable && t("settings.fixed")}
         </p>
       </div>
       <Control

@@ -14,7 +14,8 @@ export function textOf(value: SettingValue): string {
 }
 
 export function draftOfSetting(setting: Setting): string | boolean {
-  return setting.type === "bool" ? setting.value === true : textOf(setting.value)
+  if (setting.type === "bool") return setting.value === true
+  return textOf(setting.value)
 }
 
 /** "name = id" lines; a line without "=" or an empty side has no meaning and is an error. */

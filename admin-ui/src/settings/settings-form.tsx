@@ -13,12 +13,15 @@ import { useToast } from "@/ui/toast"
 import { SettingRow } from "./setting-row"
 import { changedSettings, draftOfSetting, faultOf, type Drafts } from "./setting-values"
 
+/** What is changed most often comes first; a group of a newer gateway comes last. */
+const GROUPS = ["routing", "limits", "timeouts", "models", "network", "logging", "server"]
+
 function grouped(settings: Setting[]): [string, Setting[]][] {
-  const groups = new Map<string, Setting[]>()
+  const groups = new Map<string, Setting[]>(GROUPS.map((group) => [group, []]))
   for (const setting of settings) {
     groups.set(setting.group, [...(groups.get(setting.group) ?? []), setting])
   }
-  return [...groups]
+  return [...groups].filter(([, members]) => members.length)
 }
 
 function useGroupName() {

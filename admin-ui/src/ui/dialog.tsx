@@ -5,7 +5,23 @@ import { useTranslation } from "react-i18next"
 import { cn } from "@/format/class-names"
 import { Button } from "./button"
 
-const overlay = "fixed inset-0 z-40 bg-black/35 data-[state=open]:animate-appear dark:bg-black/55"
+/** To the first field of a dialog; where there is none, or a keyboard would jump up, to the panel. */
+function focusFirst(event: Event) {
+  event.preventDefault()
+  const panel = event.currentTarget as HTMLElement | null
+  const touch = matchMedia("(pointer: coarse)").matches
+  const field = panel?.querySelector<HTMLElement>(
+    "[data-slot=panel-body] :is(input:not(.sr-only), textarea, select, [data-autofocus])",
+  )
+  ;((!touch && field) || panel)?.focus({ preventScroll: true })
+}
+
+function focusPanel(event: Event) {
+  event.preventDefault()
+  ;(event.currentTarget as HTMLElement | null)?.focus({ preventScroll: true })
+}
+
+const overlay = "fixed inset-0 z-40 bg-black/35 data-[state=open]:animate-fade dark:bg-black/55"
 
 function CloseButton() {
   const { t } = useTranslation()
@@ -29,7 +45,7 @@ type PanelProps = {
   footer?: ReactNode
   children?: ReactNode
   className?: string
-} & Pick<ComponentProps<typeof Primitive.Content>, "onInteractOutside" | "onOpenAutoFocus">
+} & Pick<ComponentProps<typeof Primitive.Content>, "onInteractOutside">
 
 function Head({ title, description }: { title: ReactNode; description?: ReactNode }) {
   return (
@@ -51,7 +67,7 @@ function Head({ title, description }: { title: ReactNode; description?: ReactNod
 
 const body = "min-h-0 flex-1 overflow-y-auto overscroll-contain px-5 pb-5"
 const foot =
-  "flex flex-wrap items-center justify-end gap-2 border-t border-line bg-canvas/60 px-5 py-3"
+  "flex flex-wrap items-center justify-end gap-2 border-t border-line bg-canvas/60 px-5 pt-3 pb-[calc(0.75rem+env(safe-area-inset-bottom))]"
 
 /** In the middle of a desktop, from the lower edge on a phone. */
 function DialogPanel({ title, description, footer, children, className, ...props }: PanelProps) {
@@ -60,6 +76,7 @@ function DialogPanel({ title, description, footer, children, className, ...props
       <Primitive.Overlay className={overlay} />
       <Primitive.Content
         data-slot="dialog"
+        onOpenAutoFocus={focusFirst}
         {...(description ? {} : { "aria-describedby": undefined })}
         className={cn(
           "fixed inset-x-0 bottom-0 z-50 mx-auto flex max-h-[92dvh] w-full max-w-lg flex-col overflow-hidden rounded-t-2xl bg-raised shadow-high outline-none data-[state=open]:animate-appear sm:top-1/2 sm:bottom-auto sm:max-h-[86dvh] sm:-translate-y-1/2 sm:rounded-xl",
@@ -68,8 +85,10 @@ function DialogPanel({ title, description, footer, children, className, ...props
         {...props}
       >
         <Head title={title} description={description} />
-        <div className={body}>{children}</div>
-        {footer && <footer className={cn(foot, "pb-[calc(0.75rem+env(safe-area-inset-bottom))]")}>{footer}</footer>}
+        <div data-slot="panel-body" className={body}>
+          {children}
+        </div>
+        {footer && <footer className={foot}>{footer}</footer>}
       </Primitive.Content>
     </Primitive.Portal>
   )
@@ -82,6 +101,7 @@ function SheetPanel({ title, description, footer, children, className, ...props 
       <Primitive.Overlay className={overlay} />
       <Primitive.Content
         data-slot="sheet"
+        onOpenAutoFocus={focusPanel}
         {...(description ? {} : { "aria-describedby": undefined })}
         className={cn(
           "fixed inset-y-0 right-0 z-50 flex w-full max-w-xl flex-col overflow-hidden bg-raised shadow-high outline-none data-[state=open]:animate-sheet sm:inset-y-2 sm:right-2 sm:rounded-xl",
@@ -90,8 +110,10 @@ function SheetPanel({ title, description, footer, children, className, ...props 
         {...props}
       >
         <Head title={title} description={description} />
-        <div className={body}>{children}</div>
-        {footer && <footer className={cn(foot, "pb-[calc(0.75rem+env(safe-area-inset-bottom))]")}>{footer}</footer>}
+        <div data-slot="panel-body" className={body}>
+          {children}
+        </div>
+        {footer && <footer className={foot}>{footer}</footer>}
       </Primitive.Content>
     </Primitive.Portal>
   )
