@@ -27,6 +27,7 @@ const useBulk = () => use(Context)
 
 /** Enough to see what is wrong; a list of thousands would help nobody. */
 const KEPT_FAILURES = 200
+const SHOWN_EVERY_MS = 100
 
 function BulkProvider({ children }: { children: ReactNode }) {
   const client = useQueryClient()
@@ -38,10 +39,21 @@ function BulkProvider({ children }: { children: ReactNode }) {
       stop.current?.abort()
       const ended = new AbortController()
       stop.current = ended
-      setRun({ action, total, done: 0, failures: [], state: "running", error: null })
-      const update = (change: (run: Run) => Partial<Run>) => {
-        if (stop.current !== ended) return
-        setRun((run) => run && { ...run, ...change(run) })
+      const run: Run = { action, total, done: 0, failures: [], state: "running", error: null }
+      setRun({ ...run })
+      let shown: number | undefined
+      const show = () => {
+        shown = undefined
+        if (stop.current === ended) setRun({ ...run })
+      }
+      // Thousands of events a second are not thousands of pictures.
+      const update = (change: Partial<Run>) => {
+        Object.assign(run, change)
+        if (run.state === "running") shown ??= window.setTimeout(show, SHOWN_EVERY_MS)
+        else {
+          window.clearTimeout(shown)
+          show()
+        }
       }
       void (async () => {
         let finished = false
@@ -49,21 +61,18 @@ function BulkProvider({ children }: { children: ReactNode }) {
           for await (const { event, data } of follow("POST", path, body, ended.signal)) {
             if (event === "progress") {
               const item = JSON.parse(data) as BulkProgress
-              update((run) => ({
-                done: item.done,
-                total: item.total,
-                failures: item.ok ? run.failures : [...run.failures, item].slice(-KEPT_FAILURES),
-              }))
+              const failures = item.ok ? run.failures : [...run.failures, item]
+              update({ done: item.done, total: item.total, failures: failures.slice(-KEPT_FAILURES) })
             }
             if (event === "done") {
               const { total: all } = JSON.parse(data) as BulkDone
               finished = true
-              update(() => ({ state: "finished", total: all, done: all }))
+              update({ state: "finished", total: all, done: all })
             }
           }
           if (!finished) throw new ApiError(0, "stream_cut", "The stream ended early.")
         } catch (error) {
-          update(() => ({ state: ended.signal.aborted ? "cancelled" : "failed", error }))
+          update({ state: ended.signal.aborted ? "cancelled" : "failed", error })
         }
         void credentialsChanged(client)
       })()

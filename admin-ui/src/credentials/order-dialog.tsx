@@ -55,11 +55,13 @@ function OrderRow({
       role="listitem"
       aria-posinset={index + 1}
       className={cn(
-        "absolute inset-x-0 top-0 flex h-11 items-center gap-2.5 border-b border-line bg-raised pr-2 pl-1",
+        "absolute inset-x-0 flex h-11 items-center gap-2.5 border-b border-line bg-raised pr-2 pl-1",
         isDragging && "z-10 rounded-lg border-b-0 shadow-high",
       )}
+      // The place by `top`: what is measured for the drag leaves transforms out.
       style={{
-        transform: `translateY(${start + shift}px)`,
+        top: start,
+        transform: `translateY(${shift}px)`,
         transition: transition ?? undefined,
       }}
     >

@@ -91,8 +91,9 @@ function PersonalMenu() {
   const [theme, setTheme] = useTheme()
   const leave = () =>
     signOut().then(() => {
-      client.clear()
       client.setQueryData(sessionQuery.queryKey, null)
+      // Once the pages that show them are gone, nothing of theirs stays in memory.
+      window.setTimeout(() => client.removeQueries({ type: "inactive" }))
     }, fail)
   return (
     <DropdownMenu>

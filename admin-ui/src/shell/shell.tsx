@@ -6,6 +6,7 @@ import { useLive } from "@/api/live"
 import { sessionQuery } from "@/api/queries"
 import { ErrorNote } from "@/parts/error-note"
 import { SignIn } from "@/sign-in/sign-in"
+import { LAYERS } from "@/ui/dropdown-menu"
 import { NavLinks, SideBar, TopBar } from "./navigation"
 
 /** Nothing of the page shows before it is known who looks at it. */
@@ -56,6 +57,7 @@ function SignedIn() {
         <div className="mx-auto max-w-6xl">
           <Outlet />
         </div>
+        <div id={LAYERS} />
       </main>
       <nav
         aria-label={t("shell.navigation")}

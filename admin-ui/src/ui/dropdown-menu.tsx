@@ -1,9 +1,17 @@
-import type { ComponentProps } from "react"
+import { useSyncExternalStore, type ComponentProps } from "react"
 import { Check } from "lucide-react"
 import { DropdownMenu as Primitive } from "radix-ui"
 import { cn } from "@/format/class-names"
 
-const DropdownMenu = Primitive.Root
+/** Not modal: the page stays readable to a screen reader, and scrolls. */
+function DropdownMenu(props: ComponentProps<typeof Primitive.Root>) {
+  return <Primitive.Root modal={false} {...props} />
+}
+
+/** Within the main landmark, where a screen reader looks for what a page holds. */
+const LAYERS = "layers"
+const never = () => () => undefined
+
 const DropdownMenuTrigger = Primitive.Trigger
 const DropdownMenuRadioGroup = Primitive.RadioGroup
 
@@ -13,8 +21,10 @@ function DropdownMenuContent({
   align = "end",
   ...props
 }: ComponentProps<typeof Primitive.Content>) {
+  // Looked for again after the commit: it stands further down the page than some menus.
+  const layers = useSyncExternalStore(never, () => document.getElementById(LAYERS))
   return (
-    <Primitive.Portal>
+    <Primitive.Portal container={layers}>
       <Primitive.Content
         data-slot="dropdown-menu"
         sideOffset={sideOffset}
@@ -84,4 +94,5 @@ export {
   DropdownMenuRadioItem,
   DropdownMenuSeparator,
   DropdownMenuTrigger,
+  LAYERS,
 }
