@@ -70,10 +70,10 @@ Open = Callable[..., Awaitable[Place]]
 async def places(folder: Path) -> AsyncIterator[Open]:
     async with AsyncExitStack() as stack:
 
-        async def start(credentials: Any = None, **config: Any) -> Place:
-            tokens = TokenState()
-            for add in (tokens.add_social, tokens.add_idc, tokens.add_api_key, tokens.add_social):
-                add()
+        async def start(
+            credentials: Any = None, *, tokens: TokenState | None = None, **config: Any
+        ) -> Place:
+            tokens = tokens or four_accounts()
             sim = await stack.enter_async_context(Simulator(pace_s=0.0, tokens=tokens))
             shown = named(sim.credentials()) if credentials is None else credentials
             settings = {"upstream": sim.upstream(), "adminApiKey": ADMIN_KEY} | config
@@ -83,6 +83,13 @@ async def places(folder: Path) -> AsyncIterator[Open]:
             return Place(gateway, sim)
 
         yield start
+
+
+def four_accounts() -> TokenState:
+    tokens = TokenState()
+    for add in (tokens.add_social, tokens.add_idc, tokens.add_api_key, tokens.add_social):
+        add()
+    return tokens
 
 
 def named(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -118,9 +125,7 @@ async def furnished(tmp_path_factory: Any) -> AsyncIterator[Place]:
             entries[2] | {"id": 4, "refreshToken": "aor-other", "disabled": True, "email": None},
             {"id": 5, "authMethod": "social", "email": "incomplete@example.com"},
         ]
-        place = await start(entries, balanceInterval=0)
-        place.sim.tokens.accounts[:] = tokens.accounts
-        place.sim.tokens._live.update(tokens._live)
+        place = await start(entries, tokens=tokens, balanceInterval=0)
         await furnish(place)
         yield place
 

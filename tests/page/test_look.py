@@ -1,21 +1,23 @@
 """Every place and dialog of the page, in both languages and themes: axe finds nothing, nothing is
 logged as an error, and the Content-Security-Policy refuses nothing."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
+import pytest_asyncio
 from page.conftest import ADMIN_KEY, Place
-from playwright.async_api import Browser, Page, expect
-from support.browser import DESK, PHONE, Sight, look
+from playwright.async_api import Browser, BrowserContext, Page, expect
+from support.browser import DESK, PHONE, Sight, look, profile, window
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # Both languages, both themes, both sizes for each place; the sign-in comes in all four.
-VIEWS = {
+VIEWS: dict[str, Any] = {
     "english, light, desktop": {"language": "en", "theme": "light", "viewport": DESK},
     "chinese, dark, phone": {"language": "zh-CN", "theme": "dark", "viewport": PHONE},
 }
-OTHERS = {
+OTHERS: dict[str, Any] = {
     "english, dark, phone": {"language": "en", "theme": "dark", "viewport": PHONE},
     "chinese, light, desktop": {"language": "zh-CN", "theme": "light", "viewport": DESK},
 }
@@ -117,14 +119,33 @@ PLACES: dict[str, tuple[str, Step]] = {
 }
 
 
+Profiles = Callable[[str], Awaitable[BrowserContext]]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def profiles(browser: Browser, furnished: Place) -> AsyncIterator[Profiles]:
+    """Profiles that are signed in, one a view: files are loaded once and not for each place."""
+    made: dict[str, BrowserContext] = {}
+
+    async def of(view: str) -> BrowserContext:
+        if view not in made:
+            made[view] = await profile(browser, **VIEWS[view])
+            async with window(made[view], furnished.url) as sight:
+                await sight.sign_in(ADMIN_KEY)
+        return made[view]
+
+    yield of
+    for context in made.values():
+        await context.close()
+
+
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("place", PLACES)
 async def test_a_place_has_no_fault(
-    browser: Browser, furnished: Place, place: str, view: str
+    profiles: Profiles, furnished: Place, place: str, view: str
 ) -> None:
     path, step = PLACES[place]
-    async with look(browser, furnished.url, **VIEWS[view]) as sight:
-        await sight.sign_in(ADMIN_KEY)
+    async with window(await profiles(view), furnished.url) as sight:
         await sight.go(path)
         await step(sight.page)
         await sight.assert_accessible()

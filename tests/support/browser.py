@@ -110,7 +110,17 @@ async def look(
     theme: Any = "light",
     viewport: Any = DESK,
 ) -> AsyncIterator[Sight]:
-    """Open a fresh window, as a reader with this language, theme and size has it."""
+    """Open a fresh profile, as a reader with this language, theme and size has it."""
+    context = await profile(browser, language=language, theme=theme, viewport=viewport)
+    try:
+        async with window(context, url) as sight:
+            yield sight
+    finally:
+        await context.close()
+
+
+async def profile(browser: Browser, *, language: str, theme: Any, viewport: Any) -> BrowserContext:
+    """Make what windows share: cookies, storage, and the cache of files."""
     context = await browser.new_context(
         locale=language,
         color_scheme=theme,
@@ -121,6 +131,12 @@ async def look(
         accept_downloads=True,
     )
     await context.add_init_script(_WATCH)
+    return context
+
+
+@asynccontextmanager
+async def window(context: BrowserContext, url: str) -> AsyncIterator[Sight]:
+    """Open one window of a profile."""
     page = await context.new_page()
     page.set_default_timeout(10_000)
     sight = Sight(url, context, page)
@@ -128,4 +144,4 @@ async def look(
         yield sight
         await sight.assert_clean()
     finally:
-        await context.close()
+        await page.close()

@@ -287,7 +287,9 @@ export type Setting = {
   description: string
 }
 
-export type SettingValue = string | number | boolean | null | { [name: string]: string }
+export type MapValue = { [name: string]: string | object }
+
+export type SettingValue = string | number | boolean | null | MapValue
 
 export type SettingList = { settings: Setting[] }
 

@@ -66,7 +66,9 @@ function Dialogs({ items, chosen }: { items: Credential[]; chosen: ReadonlySet<n
       {dialog === "add" && <AddDialog onClose={close} />}
       {dialog === "import" && <ImportDialog onClose={close} />}
       {dialog === "login" && <LoginDialog onClose={close} />}
-      {dialog === "order" && <OrderDialog items={items} onClose={close} />}
+      {dialog === "order" && items.length > 0 && (
+        <OrderDialog items={items} onClose={close} />
+      )}
       {dialog === "export" && <ExportDialog total={items.length} chosen={chosen} onClose={close} />}
     </Suspense>
   )

@@ -679,6 +679,7 @@ export const en = {
       adminApiKey: "Admin key",
     },
     descriptions: {
+      headTimeout: "How long Kiro may take until an answer begins.",
       modelOverrides: 'One a line: Kiro\'s id, with * for any text = {"contextWindow": 200000}. Also maxOutputTokens, displayName, hidden.',
       timeouts: 'One a line: Kiro\'s id, with * for any text = {"firstByteTimeout": 300}. Any of the five limits.',
       loadBalancingMode: "priority: the smallest number first. balanced: spread over all.",

@@ -654,6 +654,7 @@ export const zh: Texts<typeof en> = {
       adminApiKey: "管理密钥",
     },
     descriptions: {
+      headTimeout: "Kiro 开始回答之前可以用多久。",
       modelOverrides: '每行一个：Kiro 的模型 ID（可用 *）= {"contextWindow": 200000}。还有 maxOutputTokens、displayName、hidden。',
       timeouts: '每行一个：Kiro 的模型 ID（可用 *）= {"firstByteTimeout": 300}。五个时限均可。',
       loadBalancingMode: "priority：数字小者优先；balanced：分散到所有凭据。",

@@ -35,9 +35,9 @@ function Tile({
           <dd className="num flex h-5 items-center gap-1 truncate text-xs text-muted">{detail}</dd>
         </>
       ) : (
-        <dd aria-hidden className="mt-1">
-          <Skeleton className="my-1 h-6 w-16" />
-          <Skeleton className="mt-1.5 h-3.5 w-24" />
+        <dd aria-hidden className="mt-1 flex h-13 flex-col justify-between py-1">
+          <Skeleton className="h-6 w-16" />
+          <Skeleton className="h-3.5 w-24" />
         </dd>
       )}
     </div>

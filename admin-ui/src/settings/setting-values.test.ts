@@ -12,6 +12,9 @@ const setting = (key: string) => {
 it("reads a map back from what it wrote", () => {
   const map = { "claude-haiku-5-5": "claude-haiku-4.5", b: "c" }
   expect(mapOf(textOf(map))).toEqual(map)
+  const nested = { "claude-*": { firstByteTimeout: 300 } }
+  expect(mapOf(textOf(nested))).toEqual(nested)
+  expect(mapOf('a = {"b": 1')).toBeNull()
   expect(mapOf("a = b = c\n\n")).toEqual({ a: "b = c" })
   expect(mapOf("without a sign")).toBeNull()
   expect(mapOf("empty =")).toBeNull()

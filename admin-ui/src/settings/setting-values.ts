@@ -1,5 +1,5 @@
 /// Values of settings as text in a field, and back. Pure.
-import type { Setting, SettingValue } from "@/api/types"
+import type { MapValue, Setting, SettingValue } from "@/api/types"
 
 export type Drafts = { [key: string]: string | boolean }
 
@@ -7,7 +7,7 @@ export function textOf(value: SettingValue): string {
   if (value === null) return ""
   if (typeof value === "object") {
     return Object.entries(value)
-      .map(([from, to]) => `${from} = ${to}`)
+      .map(([from, to]) => `${from} = ${typeof to === "string" ? to : JSON.stringify(to)}`)
       .join("\n")
   }
   return String(value)
@@ -18,14 +18,24 @@ export function draftOfSetting(setting: Setting): string | boolean {
   return textOf(setting.value)
 }
 
+/** A text, or where it begins with a brace the object it writes; null where that is broken. */
+function sideOf(text: string): string | object | null {
+  if (!text.startsWith("{")) return text || null
+  try {
+    return JSON.parse(text) as object
+  } catch {
+    return null
+  }
+}
+
 /** "name = id" lines; a line without "=" or an empty side has no meaning and is an error. */
-export function mapOf(text: string): { [name: string]: string } | null {
-  const map: { [name: string]: string } = {}
+export function mapOf(text: string): MapValue | null {
+  const map: MapValue = {}
   for (const line of text.split("\n")) {
     if (!line.trim()) continue
     const at = line.indexOf("=")
-    const [from, to] = [line.slice(0, at).trim(), line.slice(at + 1).trim()]
-    if (at < 0 || !from || !to) return null
+    const [from, to] = [line.slice(0, at).trim(), sideOf(line.slice(at + 1).trim())]
+    if (at < 0 || !from || to === null) return null
     map[from] = to
   }
   return map
