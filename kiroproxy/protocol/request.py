@@ -17,7 +17,7 @@ import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any, TypeAlias
 
@@ -35,7 +35,7 @@ from kiroproxy.protocol.searching import WebSearch
 from kiroproxy.protocol.tokens import count_request
 from kiroproxy.protocol.tools import Toolbox
 from kiroproxy.protocol.turns import AssistantTurn, Turn, fold
-from kiroproxy.protocol.websearch import detect
+from kiroproxy.protocol.websearch import detect, question
 from kiroproxy.protocol.written import WrittenCalls
 
 # A local estimate may be off by a third; beyond this factor Kiro could only refuse.
@@ -270,6 +270,8 @@ def _convert(
         body = {**body, "messages": told(messages, cut)}
     state, toolbox = _state(body, resolved, thought, conversation_id)
     search_tool, search = toolbox.search or ("", None)
+    if search is not None:
+        search = replace(search, query=question(body))
     parts = {"conversationState": state}
     if thought.fields:
         parts["additionalModelRequestFields"] = thought.fields

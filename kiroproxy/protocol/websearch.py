@@ -1,7 +1,8 @@
 """A request that is nothing but one web search, performed through Kiro's MCP tool of that name.
 
 Rules of this file: only the side request of a client that searches is taken over. Who offers
-the tool along with a question is answered by the model; see `searching`.
+the tool along with a question is answered by the model, with what `question` finds before it, or
+with what it searches for itself; see `searching`.
 
 Theory of operation. Claude Code turns a search into a request of its own: one server tool,
 one user turn with the query. `detect` recognises it, the server sends `mcp_request` through
@@ -46,6 +47,7 @@ __all__ = [
 ]
 
 _PREFIX = "Perform a web search for the query:"
+_LONGEST_QUESTION = 1_000  # characters; what is longer is a text to work on, not one to search for
 
 
 def detect(body: dict[str, Any]) -> WebSearch | None:
@@ -54,14 +56,31 @@ def detect(body: dict[str, Any]) -> WebSearch | None:
     Such a request has the search for its only tool and says what to look for in so many words;
     anybody else who offers nothing but a search has a question for the model.
     """
-    tools = body.get("tools")
+    query = _query(body.get("messages")) if _is_alone(body) else None
+    return None if query is None else terms(body["tools"][0], query)
+
+
+def question(body: dict[str, Any]) -> str:
+    """Return what to search for before the model is asked; "" = the model decides.
+
+    That is the one question of a request that offers a search and nothing else: its client
+    counts on a search, as the reference gateway always makes one, and the model still answers.
+    """
+    messages = body.get("messages")
+    if not _is_alone(body) or not isinstance(messages, list) or len(messages) != 1:
+        return ""
+    text = " ".join(" ".join(_last_user_texts(messages)).split())
+    blocks = messages[0].get("content") if isinstance(messages[0], dict) else None
+    is_plain = isinstance(blocks, str) or all(block.get("type") == "text" for block in blocks or ())
+    return _cut(text) if is_plain and len(text) <= _LONGEST_QUESTION else ""
+
+
+def _is_alone(body: dict[str, Any]) -> bool:
+    """Whether a search is all that is offered, and may be made."""
+    tools, choice = body.get("tools"), body.get("tool_choice")
     if not isinstance(tools, list) or len(tools) != 1 or not is_search(tools[0]):
-        return None
-    choice = body.get("tool_choice")
-    if isinstance(choice, dict) and choice.get("type") == "none":
-        return None
-    query = _query(body.get("messages"))
-    return None if query is None else terms(tools[0], query)
+        return False
+    return not (isinstance(choice, dict) and choice.get("type") == "none")
 
 
 def failure_of(error: GatewayError) -> SearchError:
@@ -121,8 +140,8 @@ def events(
     return b"".join(
         (
             _event("message_start", message=message),
-            *_call(call_id, search.query),
-            *_result(call_id, found),
+            *call_events(call_id, search.query),
+            *result_events(call_id, found),
             *_text(parts),
             _event(
                 "message_delta",
@@ -177,7 +196,8 @@ def _event(kind: str, **members: object) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps({"type": kind} | members))
 
 
-def _call(call_id: str, query: str) -> Iterator[bytes]:
+def call_events(call_id: str, query: str) -> Iterator[bytes]:
+    """Yield the events of an answer's first block, the call."""
     block = {"type": "server_tool_use", "id": call_id, "name": "web_search", "input": {}}
     yield _event("content_block_start", index=0, content_block=block)
     # Claude Code reads the input from deltas only.
@@ -186,7 +206,8 @@ def _call(call_id: str, query: str) -> Iterator[bytes]:
     yield _event("content_block_stop", index=0)
 
 
-def _result(call_id: str, found: SearchResults | SearchError) -> Iterator[bytes]:
+def result_events(call_id: str, found: SearchResults | SearchError) -> Iterator[bytes]:
+    """Yield the events of the second, its result."""
     block = result_block(call_id, found)
     yield _event("content_block_start", index=1, content_block=block)
     yield _event("content_block_stop", index=1)

@@ -78,6 +78,11 @@ class Tape:
             for events in self._kept:
                 await self._target.write(events)
 
+    def open_with(self, events: bytes) -> None:
+        """Let the response start with events. Order: before start."""
+        self._kept.append(events)
+        self._taken_back = True
+
     async def write(self, events: bytes) -> None:
         """Pass whole events on."""
         if events:
@@ -122,9 +127,21 @@ class SearchingRelay(Relay):
         self._answer = Answer(self._plan, self._answer.message_id)  # from its first block on
         self._before = {}
         try:
+            if self._terms.query and self._plan.demand is None:
+                await self._begin()
             return await self._rounds()
         finally:
             self._target = target
+
+    async def _begin(self) -> None:
+        """Search for the one question there is, as if the model had called for it."""
+        self._calls, self._uses = 1, int(self._terms.refusal is None)
+        found = await Lookup(self._gateway, self._plan, self._record).found(self._terms)
+        call_id = "srvtoolu_" + self._answer.message_id.removeprefix("msg_")
+        call = websearch.call_events(call_id, self._terms.query)
+        self._tape.open_with(b"".join((*call, *websearch.result_events(call_id, found))))
+        self._plan = await self._more(self._tape.blocks(), self._max_tokens)
+        self._answer = Answer(self._plan, self._answer.message_id, first_index=2)
 
     async def _rounds(self) -> bytes:
         for number in range(1, ROUNDS + 1):

@@ -172,13 +172,69 @@ async def test_an_answer_without_a_search_is_an_ordinary_one(
     assert "server_tool_use" not in message["usage"]
 
 
-async def test_a_search_offered_alone_answers_questions_too(
+async def test_a_single_question_with_nothing_but_a_search_is_searched_for_at_once(
     run_gateway: Any, converse: Any
 ) -> None:
-    gateway = await run_gateway(searching("owls"), answer("They are fine."))
+    gateway = await run_gateway(answer("They are fine."))
     message = await converse(gateway, tools=[SEARCH])
     assert kinds(message) == ["server_tool_use", "web_search_tool_result", "text"]
-    assert message["content"][-1]["text"] == "They are fine."
+    call, result, said = message["content"]
+    assert call["input"] == {"query": "What is new about owls?"}
+    assert result["tool_use_id"] == call["id"] and result["content"]
+    assert said["text"] == "They are fine."
+    assert message["usage"]["server_tool_use"] == {"web_search_requests": 1}
+    (asked,) = map(Asked, gateway.sim.of("generate"))
+    assert result["content"][0]["url"] in asked.results[0], "the model reads what was found"
+
+
+async def test_the_model_may_search_on_within_max_uses(run_gateway: Any, converse: Any) -> None:
+    gateway = await run_gateway(searching("owls 2026"), searching("more"), answer("Enough."))
+    message = await converse(gateway, tools=[SEARCH | {"max_uses": 2}])
+    assert kinds(message) == ["server_tool_use", "web_search_tool_result"] * 3 + ["text"]
+    *_, refused, _ = message["content"]
+    assert refused["content"]["error_code"] == "max_uses_exceeded"
+    assert len({block["id"] for block in message["content"] if "id" in block}) == 3
+    assert len(gateway.sim.of("mcp")) == 2
+
+
+async def test_a_search_for_the_question_that_fails_leaves_the_model_to_answer(
+    run_gateway: Any, converse: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("kiroproxy.server.lookup.PAUSE_S", 0.0)
+    gateway = await run_gateway(answer("Without a search."))
+    fault = refuse(429, "ThrottlingException", "slow down")
+    gateway.sim.enqueue(fault, fault, fault, route="mcp")
+    message = await converse(gateway, tools=[SEARCH])
+    assert kinds(message) == ["server_tool_use", "web_search_tool_result", "text"]
+    assert message["content"][1]["content"]["type"] == "web_search_tool_result_error"
+
+
+async def test_a_broken_first_answer_behind_the_question_s_search_is_tried_again(
+    run_gateway: Any, converse: Any
+) -> None:
+    gateway = await run_gateway(Script((Start(), Drop())), answer("There."))
+    message = await converse(gateway, tools=[SEARCH])
+    assert kinds(message) == ["server_tool_use", "web_search_tool_result", "text"]
+    assert len(gateway.sim.of("mcp")) == 1
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi."},
+         {"role": "user", "content": "What is new about owls?"}],
+        [{"role": "user", "content": "owls " * 300}],
+    ],
+    ids=["a conversation", "a long text"],
+)  # fmt: skip
+async def test_elsewhere_the_first_search_is_the_model_s_to_make(
+    run_gateway: Any, converse: Any, messages: Any
+) -> None:
+    gateway = await run_gateway(searching("owls"), answer("They are fine."))
+    message = await converse(gateway, tools=[SEARCH], messages=messages)
+    assert kinds(message) == ["server_tool_use", "web_search_tool_result", "text"]
+    assert message["content"][0]["input"] == {"query": "owls"}
+    assert len(gateway.sim.of("mcp")) == 1
 
 
 async def test_a_demanded_search_is_demanded_once(run_gateway: Any, converse: Any) -> None:
