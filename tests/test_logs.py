@@ -191,3 +191,27 @@ def test_a_kept_token_is_hidden_in_the_words_of_others_even_if_they_cut_it(
         f"HTTP 400: the token <{token[:shown]}> is not valid for model claude-sonnet-5"
     )
     assert line == "HTTP 400: the token <***> is not valid for model claude-sonnet-5"
+
+
+def test_a_line_that_was_harmless_is_masked_once_its_words_are_a_secret() -> None:
+    stream = io.StringIO()
+    logs.setup("info", stream)
+    word = "Zq9" * 12
+
+    def tell(number: int) -> dict[str, object]:
+        fields = {"model": word, "ms": number}
+        logging.getLogger("t").info("request", extra={"fields": fields})
+        return dict(json.loads(stream.getvalue().splitlines()[-1]))
+
+    assert (tell(1)["model"], tell(2)["ms"]) == (word, 2)
+    logs.keep_token(word)
+    assert (tell(3)["model"], tell(4)["ms"]) == ("***", 4)
+
+
+@pytest.mark.parametrize("name", ["refreshToken", "authorization"])
+def test_a_field_s_name_makes_its_value_a_secret_every_time(name: str) -> None:
+    stream = io.StringIO()
+    logs.setup("info", stream)
+    for _ in range(3):
+        logging.getLogger("t").info("told", extra={"fields": {name: SECRET, "n": 1}})
+    assert SECRET not in stream.getvalue()
