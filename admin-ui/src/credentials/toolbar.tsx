@@ -39,7 +39,7 @@ function StateFilter({
     <div
       role="group"
       aria-label={t("credentials.filterByState")}
-      className="-mx-1 flex flex-wrap gap-1 px-1"
+      className="-mx-4 flex gap-1 overflow-x-auto px-4 py-1 sm:-mx-1 sm:flex-wrap sm:overflow-visible sm:px-1 sm:py-0"
     >
       {options.map((state) => (
         <button

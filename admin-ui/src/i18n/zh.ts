@@ -72,7 +72,7 @@ export const zh: Texts<typeof en> = {
     firstToken: "首 token 时间",
     p95: "p95 {{value}}",
     tokens: "Token",
-    tokenSplit: "输入 {{input}}，输出 {{output}}",
+    tokenSplit: "入 {{input}} · 出 {{output}}",
     credits: "Credits",
     creditsUsed: "已用",
     creditsSummary: "已用 {{credits}} credits",

@@ -1,6 +1,7 @@
 import { lazy, Suspense, type ReactNode } from "react"
 import { useTranslation } from "react-i18next"
 import type { Overview, Window } from "@/api/types"
+import { cn } from "@/format/class-names"
 import { compact, duration } from "@/format/numbers"
 import { Card, Skeleton } from "@/ui/surface"
 import type { Series } from "./charts"
@@ -34,7 +35,14 @@ function ChartCard({
         <ul className="ml-auto flex flex-wrap gap-x-3 gap-y-1 text-xs text-muted">
           {names.map((each) => (
             <li key={each.key} className="flex items-center gap-1.5">
-              <span aria-hidden className="size-2 rounded-[3px]" style={{ background: each.color }} />
+              <span
+                aria-hidden
+                className={cn(
+                  "size-2 rounded-[3px]",
+                  each.key.endsWith("95") && "rounded-full border-2 border-dotted bg-transparent!",
+                )}
+                style={{ background: each.color, borderColor: each.color }}
+              />
               {each.name}
             </li>
           ))}

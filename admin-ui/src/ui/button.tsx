@@ -16,7 +16,7 @@ const buttonVariants = cva(
         link: "text-accent underline-offset-4 hover:underline",
       },
       size: {
-        default: "h-8 px-3 text-[0.8125rem] pointer-coarse:h-10",
+        default: "h-8 px-3 text-[0.8125rem] pointer-coarse:h-10 pointer-coarse:text-sm",
         large: "h-10 px-4 text-sm",
         small: "h-7 px-2 text-xs pointer-coarse:h-9",
         icon: "size-8 pointer-coarse:size-10",
