@@ -10,6 +10,7 @@ gives missing ids and machine ids and writes them down, once: from then on a rot
 longer changes the machine id. `update` is compare-and-set on the refresh token: if somebody put
 another one there, that one stays. A failed write leaves its changes in `_unsaved`, laid over
 every later reading until they are written or the file's token is no longer the one they replace.
+An editor that saves an old copy over a renewed token has it put back (`rotations`).
 
 Source: the credentials.json contract in README.md.
 """
@@ -27,6 +28,7 @@ from kiroproxy.accounts.document import Document, Entry
 from kiroproxy.accounts.fields import is_cut
 from kiroproxy.accounts.file import GuardedFile, Signature
 from kiroproxy.accounts.lock import FileLock
+from kiroproxy.accounts.rotations import Rotations
 from kiroproxy.config import Config, Source
 from kiroproxy.errors import ConfigError
 from kiroproxy.logs import keep_token
@@ -69,6 +71,7 @@ class Store:
         self._thread_lock = threading.Lock()
         self._known: dict[int, Entry] = {}  # as last read: outlives an unreadable file
         self._unsaved: dict[int, _Unsaved] = {}
+        self._rotations = Rotations()
         self._signature: Signature | None = None  # of what `load` saw, or of our own write on it
 
     @property
@@ -127,6 +130,7 @@ class Store:
                     return self._parsed(entry)
                 _apply(entry, changes)
                 document.is_changed = True
+            self._rotations.note(id, replacing or "", changes)  # it is on disk
             return self._parsed(entry)
         except ConfigError as found:
             fault = found
@@ -153,7 +157,8 @@ class Store:
         try:
             with self._transaction() as document:
                 for secret in ("refreshToken", "kiroApiKey"):
-                    if entry.get(secret) in {e.get(secret) for _, e in document.objects()} - {None}:
+                    present = {_text(other, secret) for _, other in document.objects()}
+                    if _text(entry, secret) in present - {""}:
                         raise ConfigError("is already here", file=str(self.path), key=secret)
                 document.add(entry)
         except OSError as found:
@@ -188,6 +193,7 @@ class Store:
                 for id in ids:
                     document.remove(id)
                     self._unsaved.pop(id, None)
+                    self._rotations.forget(id)
         except OSError as found:
             raise self._file.write_fault(found) from found
 
@@ -215,7 +221,9 @@ class Store:
             if document.is_changed:
                 self._file.write(document.dump())
                 for _, entry in document.objects():
-                    self._unsaved.pop(entry["id"], None)  # reading laid it over, or dropped it
+                    # Reading laid it over, or dropped it.
+                    if saved := self._unsaved.pop(entry["id"], None):
+                        self._rotations.note(entry["id"], str(saved.replaced), saved.changes)
                 if is_seen:  # else `has_changed` still has something to tell
                     self._signature = self._file.signature()
             self._remember(document)
@@ -257,6 +265,7 @@ class Store:
         document = Document(text, str(self.path))
         for position, entry in document.objects():
             self._complete(document, position, entry)
+        self._put_back(document)
         self._lay_over(document)
         self._remember(document)
         return document
@@ -279,6 +288,20 @@ class Store:
                 document.repairs.append(document.fault(position, "machineId", reason, ""))
             entry["machineId"] = machine_id
             document.is_changed = True
+
+    def _put_back(self, document: Document) -> None:
+        """Undo the save of an old copy: a token that we have traded is no use to anybody."""
+        for _, entry in document.objects():
+            newer = self._rotations.newer(entry["id"], _text(entry, "refreshToken"))
+            if newer is not None:
+                log.warning(
+                    "credential #%d: an old copy of %s was saved; its token was renewed since,"
+                    " and stays so",
+                    entry["id"],
+                    self.path,
+                )
+                _apply(entry, newer)
+                document.is_changed = True
 
     def _lay_over(self, document: Document) -> None:
         for id, unsaved in list(self._unsaved.items()):

@@ -296,6 +296,16 @@ def test_add_and_remove(make_store: MakeStore, make_entry: MakeEntry, path: Path
     assert store.reload_one(1) is None
 
 
+def test_an_entry_whose_token_is_no_text_does_not_keep_others_out(
+    make_store: MakeStore, make_entry: MakeEntry, path: Path
+) -> None:
+    store = make_store([{"id": 1, "refreshToken": ["x"]}])
+    store.load()
+    assert store.add(make_entry()).id == 2
+    with pytest.raises(ConfigError, match="already here"):
+        store.add(make_entry(refreshToken=f" {'r' * 200} "))
+
+
 # -- a disk that does not take it ----------------------------------------------------------
 
 
@@ -318,6 +328,8 @@ def test_a_token_that_cannot_be_written_is_kept_and_written_later(
     disk.is_on = False
     assert store.save_unsaved()
     assert (content(path)["refreshToken"], content(path)["accessToken"]) == (third, "a")
+    path.write_text(json.dumps(make_entry(id=1)))  # an old copy, opened before all this
+    assert store.load()[0].refresh_token == third
 
 
 def test_a_newer_login_in_the_file_beats_what_could_not_be_written(
@@ -349,6 +361,43 @@ def test_a_token_survives_a_file_that_is_broken_for_a_while(
     path.write_text(json.dumps(before))
     assert store.save_unsaved()
     assert content(path)["refreshToken"] == ROTATED
+
+
+# -- an editor that saves an old copy ------------------------------------------------------
+
+
+def test_saving_an_old_copy_does_not_lose_a_renewed_token(
+    make_store: MakeStore, make_entry: MakeEntry, path: Path
+) -> None:
+    store = make_store(make_entry(id=1, machineId="ab" * 32))
+    store.load()
+    opened = content(path)
+    for spent, renewed in (("r" * 200, ROTATED), (ROTATED, "3" * 200)):
+        store.update(1, {"accessToken": "a", "refreshToken": renewed}, replacing=spent)
+    path.write_text(json.dumps({**opened, "priority": 7}))
+    (credential,) = store.load()
+    assert (credential.refresh_token, credential.access_token) == ("3" * 200, "a")
+    assert (content(path)["refreshToken"], content(path)["priority"]) == ("3" * 200, 7)
+
+
+def test_a_new_login_is_no_old_copy(
+    make_store: MakeStore, make_entry: MakeEntry, path: Path
+) -> None:
+    store = make_store(make_entry(id=1, machineId="ab" * 32))
+    store.load()
+    store.update(1, {"refreshToken": ROTATED}, replacing="r" * 200)
+    path.write_text(json.dumps(make_entry(id=1, refreshToken="l" * 200)))
+    assert store.load()[0].refresh_token == "l" * 200
+
+
+def test_a_login_that_is_not_rotated_may_be_saved_again(
+    make_store: MakeStore, make_entry: MakeEntry, path: Path
+) -> None:
+    store = make_store(make_entry(id=1, machineId="ab" * 32))
+    store.load()
+    store.update(1, {"accessToken": "a", "refreshToken": "r" * 200}, replacing="r" * 200)
+    path.write_text(json.dumps(make_entry(id=1, accessToken="mine", machineId="ab" * 32)))
+    assert store.load()[0].access_token == "mine"
 
 
 # -- kills ---------------------------------------------------------------------------------
