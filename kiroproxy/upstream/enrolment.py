@@ -72,7 +72,7 @@ class Enrolment:
         if not verify:
             return Kept(await asyncio.to_thread(self._store.add, fields))
         entry = await asyncio.to_thread(self._store.add, {**fields, "disabled": True})
-        renewed = False
+        switch, renewed = True if fields.get("disabled") else None, False
         try:
             if renew and entry.auth_method != "api_key":
                 entry = await self._refresher.fresh(entry, force=True)
@@ -80,12 +80,12 @@ class Enrolment:
             proof = await self.prove(entry)
         except (GatewayError, ConfigError) as fault:
             only_here = renewed or (not renew and entry.auth_method != "api_key")
-            return await self._not_proven(entry, fault, only_here)
+            return await self._not_proven(entry, fault, only_here, switch)
         except BaseException:  # cancelled: what was not renewed is as good at its source
             if not renewed and renew:
-                await asyncio.shield(asyncio.to_thread(self._store.remove, entry.id))
+                await asyncio.shield(self._withdraw(entry))
             raise
-        changes: dict[str, Any] = {"disabled": True if fields.get("disabled") else None}
+        changes: dict[str, Any] = {"disabled": switch}
         if proof.email and not entry.email:
             changes["email"] = proof.email
         saved = await asyncio.to_thread(self._store.update, entry.id, changes)
@@ -97,13 +97,24 @@ class Enrolment:
         user, plan = told.get("userInfo"), told.get("subscriptionInfo")
         return Proof(_member(user, "email"), _member(plan, "subscriptionTitle"))
 
-    async def _not_proven(self, entry: Credential, fault: Exception, only_here: bool) -> Kept:
+    async def _withdraw(self, entry: Credential) -> None:
+        """Take an entry out again, unless its token was traded, or is being traded right now."""
+        if not self._refresher.is_renewing(entry.id):
+            found = await asyncio.to_thread(self._store.reload_one, entry.id)
+            if found is not None and found.refresh_token == entry.refresh_token:
+                await asyncio.to_thread(self._store.remove, entry.id)
+                return
+        log.warning("credential %s stays, disabled: its token was renewed already", entry.name)
+
+    async def _not_proven(
+        self, entry: Credential, fault: Exception, only_here: bool, switch: bool | None
+    ) -> Kept:
         if not only_here:
             await asyncio.to_thread(self._store.remove, entry.id)
             raise fault
         # Its refresh token is new, and nowhere else: removing the entry would lose the login.
         if not isinstance(fault, (Suspended, AccessDenied, TokenRejected)):
-            saved = await asyncio.to_thread(self._store.update, entry.id, {"disabled": None})
+            saved = await asyncio.to_thread(self._store.update, entry.id, {"disabled": switch})
             return Kept(saved, saved.email)
         log.warning("credential %s was refused and stays disabled: %s", entry.name, fault)
         found = await asyncio.to_thread(self._store.reload_one, entry.id)

@@ -11,7 +11,7 @@ import pytest
 from kiroproxy.accounts.store import Store
 from kiroproxy.config import Config, UpstreamUrls
 from kiroproxy.errors import ConfigError, CredentialDead, GatewayError
-from kiroproxy.simulator.script import Hold, Refuse, Script
+from kiroproxy.simulator.script import Hold, Plain, Refuse, Script
 from kiroproxy.simulator.server import Simulator
 from kiroproxy.simulator.tokens import TokenState
 from kiroproxy.upstream.control import ControlPlane
@@ -22,6 +22,7 @@ from kiroproxy.upstream.refresh import Refresher
 class World:
     simulator: Simulator
     enrolment: Enrolment
+    refresher: Refresher
 
     def __init__(self, folder: Path) -> None:
         self.tokens = TokenState()
@@ -48,7 +49,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         store = Store(found.path, config)
         store.load()
         async with ControlPlane(config) as control:
-            refresher = Refresher(store, control, config)
+            found.refresher = refresher = Refresher(store, control, config)
             found.enrolment = Enrolment(store, refresher, control)
             yield found
             await refresher.aclose()
@@ -127,3 +128,36 @@ async def test_unless_told_otherwise(world: World) -> None:
 async def test_a_login_s_own_switch_survives_the_proof(world: World) -> None:
     await world.enrolment.keep({**world.fields, "disabled": True})
     assert world.entries[0]["disabled"] is True
+
+
+async def test_a_switch_survives_a_proof_that_could_not_be_had(world: World) -> None:
+    world.simulator.enqueue(Script((Refuse(503),)), route="usage")
+    await world.enrolment.keep({**world.fields, "disabled": True})
+    assert world.entries[0]["disabled"] is True
+
+
+async def test_giving_up_during_the_renewal_does_not_lose_the_login(world: World) -> None:
+    tokens = {"accessToken": "a", "refreshToken": "aor" + "n" * 150, "expiresIn": 3600}
+    answer = Script((Hold("refresh"), Plain(200, json.dumps(tokens))))
+    world.simulator.enqueue(answer, route="refresh")
+    task = asyncio.create_task(world.enrolment.keep(world.fields))
+    await world.simulator.wait_for(1, "refresh")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    world.simulator.release("refresh")
+    await world.refresher.aclose()
+    (entry,) = world.entries
+    assert entry["refreshToken"] == tokens["refreshToken"], "it was traded: only we have it"
+    assert entry["disabled"] is True
+
+
+async def test_giving_up_before_the_login_leaves_nothing(world: World) -> None:
+    fields = world.tokens.credential(world.tokens.add_api_key())
+    world.simulator.enqueue(Script((Hold("usage"), Refuse(503))), route="usage")
+    task = asyncio.create_task(world.enrolment.keep(fields))
+    await world.simulator.wait_for(1, "usage")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert world.entries == []
