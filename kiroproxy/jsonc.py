@@ -37,6 +37,10 @@ def parse(text: str, file: str) -> Any:
             line=fault.lineno,
             remedy=_remedy(text, fault),
         ) from None
+    except RecursionError:
+        raise ConfigError("is nested too deeply", file=file) from None
+    except ValueError:  # a whole number of thousands of digits
+        raise ConfigError("holds a number that is too long", file=file) from None
 
 
 def _remedy(text: str, fault: json.JSONDecodeError) -> str:

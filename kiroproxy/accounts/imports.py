@@ -73,7 +73,7 @@ class Candidate:
     def secret_hash(self) -> str:
         """SHA-256 of what makes two logins the same, "" where there is nothing."""
         secret = self.fields.get("refreshToken") or self.fields.get("kiroApiKey") or ""
-        return digest(secret) if secret else ""
+        return digest(secret) if secret and isinstance(secret, str) else ""
 
 
 class Found(NamedTuple):

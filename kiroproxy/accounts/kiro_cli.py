@@ -91,7 +91,7 @@ def _first(stored: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
 
 
 def _object(value: object) -> dict[str, Any]:
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         value = json.loads(_text(value))
     return value if isinstance(value, dict) else {}
 

@@ -71,7 +71,7 @@ def _with_registration(path: Path, data: bytes) -> object:
     """Add to the IDE's token the client registration that lies beside it."""
     try:
         token = json.loads(data)
-    except (ValueError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         return data  # `read` says what is wrong with it
     if not isinstance(token, dict) or token.get("clientId"):
         return data
@@ -80,6 +80,6 @@ def _with_registration(path: Path, data: bytes) -> object:
         return data
     try:
         client = json.loads((path.parent / f"{name}.json").read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return data
     return [token, client] if isinstance(client, dict) else data

@@ -273,3 +273,19 @@ def test_a_duplicate_is_found_by_its_token_alone() -> None:
 def test_no_repr_or_problem_shows_a_secret() -> None:
     candidate = only({"refreshToken": TOKEN, "authMethod": "idc", "clientSecret": "s3cr3t" * 4})
     assert TOKEN not in repr(candidate) and "s3cr3t" not in repr(candidate)
+
+
+@pytest.mark.parametrize("token", [7, ["x"], {"a": 1}, True])
+def test_a_token_that_is_no_text_does_not_keep_the_others_out(token: object) -> None:
+    found = imports.read([{"refreshToken": token}, {"refreshToken": OTHER}], Config())
+    assert [bool(each.problem) for each in found.candidates] == [True, False]
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "[" + "1" * 5000 + "]"])
+def test_a_hostile_text_is_refused_in_words(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        imports.read(text, Config())
+    path = tmp_path / "export.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError):
+        local.from_file(path, Config())
