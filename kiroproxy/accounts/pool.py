@@ -24,6 +24,7 @@ from kiroproxy.accounts.page import private_ring
 from kiroproxy.accounts.slot import (
     PROBE_AFTER_MS,
     PROBED,
+    QUOTA_CAP_MS,
     REASONS,
     REMOVED,
     TOO_MANY_FAILURES,
@@ -327,7 +328,10 @@ class Pool:
         kept = slot.credential.min_remaining_credits, slot.credential.min_remaining_percent
         if balance.is_spent or balance.is_below(*kept):
             later = balance.next_reset_ms
-            until_ms = later if later > now_ms else start_of_next_month(now_ms)
+            # A date that is further away than any month is asked about again before it comes.
+            until_ms = min(later, now_ms + QUOTA_CAP_MS)
+            if later <= now_ms:
+                until_ms = start_of_next_month(now_ms)
             self._ring.exhaust(slot.index, until_ms)
             return True
         if slot.state.quota_until_ms > now_ms:

@@ -64,7 +64,7 @@ _THROTTLE_FIRST_MS, _THROTTLE_CAP_MS = 8_000, 300_000
 _TOLD_CAP_MS = 3_600_000  # however long an answer says: a wrong number must not cost days
 _REFRESH_FIRST_MS, _REFRESH_CAP_MS = 5_000, 60_000
 _AVOID_FIRST_MS, _AVOID_CAP_MS = 1_000, 30_000
-_QUOTA_CAP_MS = 32 * 86_400_000  # no month is longer
+QUOTA_CAP_MS = 32 * 86_400_000  # no month is longer
 
 
 class State(NamedTuple):
@@ -180,7 +180,7 @@ def _cool(slot: Slot, error: GatewayError, now_ms: int) -> None:
 
 
 def _exhaust(slot: Slot, error: GatewayError, now_ms: int) -> None:
-    told_ms = _told_ms(error, _QUOTA_CAP_MS)
+    told_ms = _told_ms(error, QUOTA_CAP_MS)
     until_ms = start_of_next_month(now_ms) if told_ms < 0 else now_ms + told_ms
     slot.ring.exhaust(slot.index, until_ms)
 
@@ -190,7 +190,9 @@ def _count(slot: Slot, error: GatewayError, now_ms: int) -> None:
 
 
 def _wait_for_refresh(slot: Slot, error: GatewayError, now_ms: int) -> None:
-    times = slot.ring.count_refresh_failure(slot.index)
+    # All who waited for one flight tell of its failure: it is one.
+    is_told = slot.state.cooling_until_ms > now_ms
+    times = 1 if is_told else slot.ring.count_refresh_failure(slot.index)
     wait_ms = min(_REFRESH_FIRST_MS << min(times - 1, 16), _REFRESH_CAP_MS)
     slot.ring.cool(slot.index, now_ms + max(_told_ms(error, _THROTTLE_CAP_MS), wait_ms))
 

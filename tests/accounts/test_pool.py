@@ -393,6 +393,22 @@ def test_a_refresh_that_failed_for_the_moment_cools_shortly_and_never_disables()
     assert view(one).refresh_failures == 50
 
 
+def test_all_who_waited_for_one_renewal_count_its_failure_once() -> None:
+    one = pool(0)
+    leases = [acquire(one) for _ in range(100)]
+    for lease in leases:
+        one.report(lease, errors.RefreshFailed("x"), NOW)
+    assert view(one).cooling_until_ms == NOW + 5_000
+    assert view(one).refresh_failures == 1
+
+
+def test_a_reset_date_far_away_is_not_believed_for_longer_than_a_month() -> None:
+    one = pool(0)
+    one.settle(1, Balance(limit=50, used=50, next_reset_ms=NOW + 400 * 86_400_000), NOW)
+    assert not usable(one, NOW + 86_400_000)
+    assert usable(one, NOW + 32 * 86_400_000)
+
+
 # -- nobody left ---------------------------------------------------------------------------
 
 
