@@ -221,6 +221,7 @@ class Gateway:
     async def _reread_credentials(self) -> None:
         try:
             self.pool.sync(await asyncio.to_thread(self.store.load))
+            self._tell_faults()
             await self.usage.apply_known()  # what has to be kept of a plan may have changed
         except (ConfigError, OSError) as fault:
             _log.warning("%s", fault)
@@ -231,9 +232,14 @@ class Gateway:
             if changed is not None:
                 self.pool.sync(changed)
                 _log.info("the credentials file was changed and read again")
+                self._tell_faults()
         except (ConfigError, OSError) as fault:  # half-written: the next look finds it whole
             _log.warning("%s", fault)
         return True
+
+    def _tell_faults(self) -> None:
+        for fault in self.store.faults:
+            _log.warning("%s", fault)
 
     async def _follow_workers(self) -> bool:
         """Take over tokens that other workers renewed, and file changes they noticed first."""

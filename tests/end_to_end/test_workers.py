@@ -5,6 +5,7 @@ A worker is singled out by stopping the others: a stopped process accepts no con
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -234,3 +235,45 @@ async def test_any_worker_tells_the_figures_of_all(two: Any) -> None:
                 await asyncio.sleep(0.02)
         async with gateway.client() as client:
             assert series in (await client.get("/metrics")).text
+
+
+STAMPEDE = 1000
+ASKED = json.dumps(HELLO).encode()
+
+
+async def status_of(port: int, key: str, go: asyncio.Event) -> bytes:
+    """Return the status line of one request on a connection of its own, sent at the signal.
+
+    Bare bytes: a thousand requests of a real client would keep the machine busy, not the gateway.
+    """
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        await go.wait()
+        writer.write(
+            b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-api-key: %b\r\n"
+            b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+            % (key.encode(), len(ASKED), ASKED)
+        )
+        return (await reader.read()).split(b"\r\n", 1)[0]
+    finally:
+        writer.close()
+
+
+@pytest.mark.timeout(60)  # four interpreters and a thousand connections on two cores
+async def test_a_token_that_ends_under_a_thousand_requests_is_renewed_once(serve: Any) -> None:
+    async with Simulator(answer("Hello")) as sim:
+        gateway = await serve(sim, flags=("--workers", "4"))
+        while len(workers(gateway)) < 4:
+            await asyncio.sleep(0.05)
+        sim.tokens.expire_all()
+        go = asyncio.Event()
+        asked = [
+            asyncio.create_task(status_of(gateway.port, gateway.key, go)) for _ in range(STAMPEDE)
+        ]
+        await asyncio.sleep(0)  # all of them exist before the first is sent
+        go.set()
+        statuses = await asyncio.gather(*asked)
+        assert set(statuses) == {b"HTTP/1.1 200 OK"}
+        assert sim.tokens.accounts[0].rotations == 1
+        assert sim.tokens.calls["refresh_social"] == 1
+        assert sim.tokens.refused == []

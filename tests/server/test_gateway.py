@@ -33,6 +33,16 @@ async def test_a_credential_disabled_in_the_file_is_left_alone(run_gateway: Any)
     assert (await gateway.ask()).status_code == 200
 
 
+async def test_an_edit_that_makes_an_entry_unusable_is_told(run_gateway: Any, caplog: Any) -> None:
+    gateway = await run_gateway(accounts=2)
+    first, second = json.loads(file_of(gateway).read_text())
+    file_of(gateway).write_text(json.dumps([first | {"refreshToken": "cut"}, second]))
+    caplog.set_level(logging.WARNING, "kiroproxy.server")
+    await gateway.app._gateway._follow_file()
+    assert await health(gateway) == {"total": 2, "available": 1}
+    assert "credential 1 (id 1): refreshToken" in caplog.text
+
+
 @pytest.mark.parametrize("content", [None, "[{", ""])
 async def test_a_file_that_is_being_written_changes_nothing(
     run_gateway: Any, content: str | None
