@@ -15,7 +15,9 @@ FLAGS := $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(if $(WORKER
 .PHONY: run build ui check test check-ui browser clients bench micro tokens instructions load clean
 
 # Serves Kiro when there is a credentials.json, else the built-in simulator. PORT=8080 HOST=127.0.0.1
+# With Node here, the admin page is built first; without, all the rest runs.
 run: build
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory ui || echo 'starting without the admin page' >&2; fi
 	@if [ -e credentials.json ]; then exec $(BIN)/kiroproxy serve --create-config $(FLAGS); else exec $(BIN)/kiroproxy demo $(FLAGS); fi
 
 build: $(BUILT)
