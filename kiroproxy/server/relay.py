@@ -113,14 +113,12 @@ class Relay:
                 return await self._work()
             async with asyncio.timeout(total_s) as limit:
                 return await self._work()
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise UpstreamTimeout(
-                f"Kiro took longer than {total_s:g} seconds", setting="totalTimeout"
-            ) from None
-        except BaseException:
+        except BaseException as end:
             self._note_usage()  # what came before the end was asked for, and is paid for
+            if isinstance(end, TimeoutError) and total_s and limit.expired():
+                raise UpstreamTimeout(
+                    f"Kiro took longer than {total_s:g} seconds", setting="totalTimeout"
+                ) from None
             raise
 
     def aborted(self, error: GatewayError) -> bytes:
@@ -198,15 +196,19 @@ class Relay:
         """Pass chunks on one by one until the answer ends, early or not, or fails."""
         answer, target = self._answer, self._target
         waiting = True
-        while data := await response.chunk():
-            events = answer.feed(data)
+        while True:
+            # Before the first chunk too: an answer that began without a task may be this far.
             if waiting and answer.has_content:
                 self._begun(limit)
                 waiting = False
-            if events:
-                await target.write(events)
             if answer.failure is not None or answer.finished_early:
                 return
+            data = await response.chunk()
+            if not data:
+                return
+            events = answer.feed(data)
+            if events:
+                await target.write(events)
 
     def _begun(self, limit: asyncio.Timeout) -> None:
         """The first content came: its time limit is kept."""

@@ -251,7 +251,7 @@ class Exchange:
         """Make the first try now if nothing need be waited for: token and connection are there.
 
         Shape: `listener` is told whatever happens to the answer; then landed(), or open(), which
-        goes on from wherever this came to. False: nothing was sent, open() does it all.
+        goes on from wherever this came to. False: nobody will be told, open() does it all.
         Raises: as open() — nobody can be asked.
         """
         shared = self._shared
@@ -270,6 +270,8 @@ class Exchange:
         shared.connections.launch(call)
         assert call.connection is not None, "one was idle"
         self._call = call
+        if call.connection.fault is not None:
+            return False  # it ended in this very turn of the loop, before anybody listened
         call.connection.listener = listener
         return True
 

@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 from kiroproxy.server.asgi import Protocol
-from kiroproxy.simulator.script import Drop, Hold, Script, Start, Text, Tool, answer, refuse
+from kiroproxy.simulator.script import (
+    Drop,
+    Hold,
+    Script,
+    Start,
+    Text,
+    Tool,
+    Wait,
+    answer,
+    refuse,
+)  # fmt: skip
+from kiroproxy.upstream.connection import ConnectionPool
 
 HEAD = b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: sk-test-0123456789\r\n"
 BODY = {
@@ -259,3 +270,38 @@ async def test_a_stream_ends_with_its_client(warm: Any) -> None:
     while gateway.app.is_expressing:
         await asyncio.sleep(0.001)
     assert all(view.in_flight == 0 for view in gateway.app._gateway.pool.snapshot())
+
+
+async def test_a_whole_answer_its_client_ended_waits_for_nothing_more(warm: Any) -> None:
+    gateway = await warm(answer("one STOP two", Hold()))
+    async with asyncio.timeout(10):
+        told = (await gateway.ask(stop_sequences=["STOP"])).json()
+    assert told["content"] == [{"type": "text", "text": "one "}]
+    assert told["stop_reason"] == "stop_sequence"
+
+
+async def test_content_that_came_without_a_task_keeps_the_time_limit(warm: Any) -> None:
+    gateway = await warm(
+        answer("first ", Wait(1.5), "second"), ping_interval_s=0.1, first_byte_timeout_s=1.0
+    )
+    told = (await gateway.ask()).json()
+    assert told["content"] == [{"type": "text", "text": "first second"}]
+    assert len(gateway.sim.of("generate")) == 2
+
+
+async def test_a_connection_that_ends_as_it_is_taken_holds_nobody_up(
+    warm: Any, monkeypatch: Any
+) -> None:
+    gateway = await warm(answer("Hello"), early_start_s=600.0, ping_interval_s=600.0)
+    monkeypatch.setattr("kiroproxy.server.express.TICK_S", 600.0)
+    launch = ConnectionPool.launch
+
+    def late(self: ConnectionPool, call: Any) -> bool:
+        for connection in [each for stack in self._idle.values() for each in stack]:
+            connection.abort()
+        return launch(self, call)
+
+    monkeypatch.setattr(ConnectionPool, "launch", late)
+    async with asyncio.timeout(10):
+        _, *events = await gateway.events()
+    assert any("Hello" in json.dumps(event) for _, event in events)

@@ -350,6 +350,15 @@ async def test_an_answer_that_never_comes_is_a_504_at_last(run_gateway: Any) -> 
     assert response.json()["error"]["type"] == "timeout_error"
 
 
+async def test_what_came_within_the_total_time_is_counted(run_gateway: Any, caplog: Any) -> None:
+    gateway = await run_gateway(answer("some words", Hold()), total_timeout_s=1.0)
+    caplog.set_level(logging.INFO, "kiroproxy.server")
+    caplog.clear()
+    told = await gateway.ask(stream=True)
+    assert b"some words" in told.content and b"timeout_error" in told.content
+    assert line(caplog)["output_tokens"] > 0
+
+
 async def test_no_credential_is_a_503_that_says_what_to_do(run_gateway: Any) -> None:
     gateway = await run_gateway()
     gateway.app._gateway.pool.sync([])
