@@ -147,6 +147,10 @@ class Store:
                 pass
         return not self._unsaved
 
+    def is_unsaved(self, id: int) -> bool:
+        """Say whether a credential's latest token is in memory only."""
+        return id in self._unsaved
+
     def add(self, fields: Mapping[str, Any]) -> Credential:
         """Append a credential. Raises: ConfigError — unusable, known already, or not written."""
         entry: Entry = {key: value for key, value in fields.items() if key != "id"}

@@ -13,7 +13,8 @@ Both windows shrink with a token known to live shorter. A flight takes the lock,
 again and adopts a token that somebody else renewed; else it asks the auth service. On
 `invalid_grant` the file is read once more — the IDE may have rotated the token in between —
 and only a second refusal is the credential's end. What passes by itself is `RefreshFailed`, and
-an access token that still lives is used meanwhile.
+an access token that still lives is used meanwhile. A process that could not write a new token
+down keeps the lock until it could.
 
 Source: botocore's token provider for the two windows; Kiro's social auth service and AWS SSO
 OIDC (camelCase bodies) for the calls, described in `login`.
@@ -31,6 +32,7 @@ from typing import Final
 
 from kiroproxy.accounts.credential import Credential
 from kiroproxy.accounts.expiry import rfc3339
+from kiroproxy.accounts.lock import FileLock
 from kiroproxy.accounts.store import NotSaved, Store
 from kiroproxy.config import Source
 from kiroproxy.errors import ConfigError, CredentialDead, GatewayError, RefreshFailed
@@ -86,6 +88,7 @@ class Refresher:
         self._windows: dict[int, tuple[int, int]] = {}  # advisory, mandatory
         self._quiet_until_ms: dict[int, int] = {}
         self._adopted: set[int] = set()  # whose latest token somebody else has renewed
+        self._held: dict[int, FileLock] = {}  # of renewed tokens that only this process has
         self._rescue: asyncio.Task[None] | None = None
 
     async def fresh(
@@ -154,6 +157,8 @@ class Refresher:
                 await self._rescue
         if not await asyncio.to_thread(self._store.save_unsaved):
             log.error("%s: a renewed token could not be written and is lost", self._store.path)
+        while self._held:
+            self._held.popitem()[1].release()
 
     # -- when ------------------------------------------------------------------------------
 
@@ -223,10 +228,11 @@ class Refresher:
     @asynccontextmanager
     async def _lock(self, credential: Credential) -> AsyncIterator[None]:
         """Keep other processes out; one that dies lets go. Raises: RefreshFailed — too long."""
-        lock = self._store.refresh_lock(credential.id)
+        held = self._held.pop(credential.id, None)
+        lock = held or self._store.refresh_lock(credential.id)
         deadline = time.monotonic() + _LOCK_TIMEOUT_S
         try:
-            while not await asyncio.to_thread(lock.try_acquire):
+            while held is None and not await asyncio.to_thread(lock.try_acquire):
                 if time.monotonic() >= deadline:
                     raise RefreshFailed(
                         "Another process holds the credential", detail=f"lock {lock.path}"
@@ -239,7 +245,16 @@ class Refresher:
         try:
             yield
         finally:
-            lock.release()
+            if self._store.is_unsaved(credential.id):
+                # The file still holds the spent token: whoever traded it again would end the login.
+                self._held[credential.id] = lock
+            else:
+                lock.release()
+
+    def _let_go(self) -> None:
+        """Let other processes renew what they can read by now."""
+        for id in [id for id in self._held if not self._store.is_unsaved(id)]:
+            self._held.pop(id).release()
 
     async def _reread(self, asked: Credential) -> Credential:
         try:
@@ -309,4 +324,5 @@ class Refresher:
             if await asyncio.to_thread(self._store.save_unsaved):
                 break
             await asyncio.sleep(_RESCUE_S)
+        self._let_go()
         log.warning("%s: the renewed token is written now", self._store.path)

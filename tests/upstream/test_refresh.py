@@ -518,6 +518,34 @@ async def test_a_disk_that_does_not_take_the_token_does_not_stop_the_service(
     assert world.file()["refreshToken"] == world.auth.valid
 
 
+async def test_a_token_that_is_not_written_yet_is_not_traded_again_by_another_worker(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credential = world.write()
+    monkeypatch.setattr(refresh_module, "_RESCUE_S", 0.01)
+    monkeypatch.setattr(refresh_module, "_LOCK_TIMEOUT_S", 0.2)
+    real, is_full = os.open, True
+
+    def opened(file: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+        if is_full and flags & os.O_EXCL:
+            raise OSError(28, "No space left on device")
+        return real(file, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", opened)
+    await world.refresher.fresh(credential)
+    _, other = world.another_process()
+    with pytest.raises(RefreshFailed, match="Another process"):
+        await other.fresh(credential)
+    assert len(world.auth.calls) == 1
+    is_full = False
+    while world.file()["accessToken"] != "access-1":
+        await asyncio.sleep(0.005)
+    monkeypatch.setattr(refresh_module, "_LOCK_TIMEOUT_S", 10.0)
+    assert (await other.fresh(credential)).access_token == "access-1"
+    assert len(world.auth.calls) == 1
+    await other.aclose()
+
+
 async def test_no_log_line_shows_a_token(world: World, caplog: pytest.LogCaptureFixture) -> None:
     credential = world.write()
     with caplog.at_level(logging.DEBUG, logger="kiroproxy"):
