@@ -136,6 +136,7 @@ def test_a_transport_fault_prefers_others_for_a_moment_and_never_disables(
         errors.Refused("x"),
         errors.PromptTooLong("x"),
         errors.SignatureRefused("x"),
+        errors.Unmet("x"),
         errors.InternalError("x"),
         errors.RequestTimeout("x"),
     ],
@@ -336,7 +337,13 @@ def test_a_suspended_account_is_never_asked_again_by_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [errors.TokenRejected("x"), errors.AccessDenied("x"), errors.WrongProfile("x")]
+    "error",
+    [
+        errors.TokenRejected("x"),
+        errors.AccessDenied("x"),
+        errors.WrongDoor("x"),
+        errors.WrongProfile("x"),
+    ],
 )
 def test_the_third_refusal_in_a_row_disables(error: errors.GatewayError) -> None:
     one = pool(0)
