@@ -462,6 +462,58 @@ def test_a_hundred_kills_at_any_moment_lose_nothing(
     assert {each.name for each in path.parent.iterdir()} == {path.name, f".{path.name}.lock"}
 
 
+class SystemCalls(Steps):
+    """Counts what a thread does at the system's border: each such call, before it and after it."""
+
+    def __call__(self, *told: object) -> None:
+        _, event, function = told
+        if event in ("c_call", "c_return") and getattr(function, "__module__", "") in (
+            "posix", "fcntl", "_io", "io",
+        ):  # fmt: skip
+            self.made.append(f"{event} {getattr(function, '__name__', '')}")
+            super().__call__()
+
+    def __init__(self, last: float = math.inf) -> None:
+        super().__init__(last)
+        self.made: list[str] = []
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_kill_at_every_system_call_of_a_write_leaves_the_old_file_or_the_new(
+    make_store: MakeStore, make_entry: MakeEntry, path: Path
+) -> None:
+    old = [make_entry(id=1, machineId="ab" * 32, accessToken="a0", refreshToken="0" * 200)]
+    store = make_store(old)
+    store.load()
+    whole = SystemCalls()
+    write(store, range(1, 2), whole)
+    for name in ("flock", "fsync", "write", "replace", "fchmod"):
+        assert {f"c_call {name}", f"c_return {name}"} <= set(whole.made), whole.made
+    seen: list[str] = []
+    for last in range(whole.done):
+        path.write_text(json.dumps(old))
+        child = os.fork()
+        if child == 0:
+            try:
+                own = Store(path, Config())
+                own.load()
+                write(own, range(1, 2), SystemCalls(last))
+            finally:
+                os._exit(1)
+        assert os.waitpid(child, 0)[1] == signal.SIGKILL, whole.made[last]
+        (entry,) = content(path)
+        pair = entry["accessToken"], int(entry["refreshToken"])
+        assert pair in (("a0", 0), ("a1", 1)), whole.made[last]
+        assert mode(path) == 0o600
+        seen.append(pair[0])
+        # Whoever comes next starts from the newest that was durable, and finds no remains.
+        (credential,) = Store(path, Config()).load()
+        assert credential.access_token in ("a1", pair[0])
+        assert {each.name for each in path.parent.iterdir()} == {path.name, f".{path.name}.lock"}
+    assert seen == sorted(seen), "from the rename on it is the new one, and never the old again"
+    assert {"a0", "a1"} == set(seen)
+
+
 def test_the_store_finishes_a_write_that_was_killed_before_its_rename(
     make_store: MakeStore, make_entry: MakeEntry, path: Path
 ) -> None:
