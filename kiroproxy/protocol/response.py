@@ -46,13 +46,18 @@ class Fold:
     Order: feed…, then message() once the stream has ended with message_stop.
     """
 
-    __slots__ = ("_block", "_buffer", "_inputs", "_json", "_message", "_stopped", "error")
+    __slots__ = (
+        *("_block", "_buffer", "_inputs", "_json", "_member", "_message", "_said", "_stopped"),
+        "error",
+    )
 
     def __init__(self) -> None:
         self._buffer = b""
         self._message: dict[str, Any] = {}
         self._block: dict[str, Any] = {}
         self._json: list[str] = []  # pieces of the open block's input
+        self._said: list[str] = []  # pieces of its text, to be joined once: there are thousands
+        self._member = ""  # which they make up
         self._inputs: dict[int, str] = {}  # whole ones by index
         self._stopped = False
         self.error: dict[str, Any] | None = None  # the `error` of an error event
@@ -88,9 +93,11 @@ class Fold:
             self._grow(event["delta"])
         elif kind == "content_block_start":
             self._block = event["content_block"]
-            self._json = []
+            self._json, self._said = [], []
             self._message["content"].append(self._block)
         elif kind == "content_block_stop":
+            if self._said:
+                self._block[self._member] += "".join(self._said)
             if self._json:
                 whole = self._inputs[len(self._message["content"]) - 1] = "".join(self._json)
                 self._block["input"] = orjson.Fragment(whole)
@@ -114,5 +121,5 @@ class Fold:
         elif kind == "signature_delta":
             self._block["signature"] = delta["signature"]
         else:  # text_delta, thinking_delta: the member is named as its type says
-            member = kind.removesuffix("_delta")
-            self._block[member] += delta[member]
+            self._member = kind.removesuffix("_delta")
+            self._said.append(delta[self._member])
