@@ -27,7 +27,9 @@ from kiroproxy.errors import (
     Suspended,
     TokenRejected,
 )
+from kiroproxy.upstream import endpoint
 from kiroproxy.upstream.control import ControlPlane
+from kiroproxy.upstream.profile import Profiles
 from kiroproxy.upstream.refresh import Refresher
 
 log = logging.getLogger(__name__)
@@ -93,7 +95,10 @@ class Enrolment:
 
     async def prove(self, credential: Credential) -> Proof:
         """Ask Kiro what the account may use. Raises: GatewayError."""
-        told = await self._control.usage_limits(credential)
+        profiles = Profiles(self._control)
+        if endpoint.needs_profile(credential, self._store.config):
+            await profiles.resolve(credential)
+        told = await self._control.usage_limits(profiles.applied(credential))
         user, plan = told.get("userInfo"), told.get("subscriptionInfo")
         return Proof(_member(user, "email"), _member(plan, "subscriptionTitle"))
 

@@ -161,3 +161,15 @@ async def test_giving_up_before_the_login_leaves_nothing(world: World) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert world.entries == []
+
+
+async def test_a_door_that_wants_a_profile_is_asked_with_one(world: World) -> None:
+    fields = world.tokens.credential(world.tokens.add_idc())
+    fields.pop("profileArn", None)
+    kept = await world.enrolment.keep({**fields, "endpoint": "kas"})
+    assert kept.email == "simulated@example.com" and not kept.problem
+    assert [request.route for request in world.simulator.requests] == [
+        "token",
+        "profiles",
+        "usage",
+    ]
