@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 DEFAULT_PAGE, LARGEST_PAGE = 20, 1000  # Anthropic's own
+DIGITS_MAX = 10
 COUNTER_TIMEOUT_S = 5.0  # Claude Code asks 20 times in parallel and shows the sum
 
 
@@ -145,6 +146,8 @@ def page(entries: list[dict[str, Any]], query: bytes) -> dict[str, Any]:
 
 
 def _limit(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= LARGEST_PAGE:
+    # Of more digits, or others than 0-9, int() makes an error of its own.
+    digits = text if text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX else "0"
+    if not 1 <= int(digits) <= LARGEST_PAGE:
         raise RequestError(f"limit: Input should be from 1 to {LARGEST_PAGE}")
-    return int(text)
+    return int(digits)

@@ -273,7 +273,7 @@ async def _read(response: "httpx.Response", limit_bytes: int) -> Fetched | str:
     too_large = Unfetchable(
         f"The file exceeds the maximum of {limit_bytes} bytes", f"more than {limit_bytes} bytes"
     )
-    if declared.isdigit() and int(declared) > limit_bytes:
+    if re.fullmatch(r"[0-9]{1,18}", declared) and int(declared) > limit_bytes:
         raise too_large
     parts: list[bytes] = []
     size = 0

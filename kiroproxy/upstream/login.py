@@ -9,6 +9,7 @@ what independent clients were seen to treat so, without a bare 403, which the CD
 the social service also answers.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -119,7 +120,7 @@ def _tokens(answer: Answer, now_ms: int) -> Tokens:
 
 def _expiry(fields: Mapping[str, Any], now_ms: int) -> int:
     lifetime_s = fields.get("expiresIn")
-    if isinstance(lifetime_s, str) and lifetime_s.isdigit():
+    if isinstance(lifetime_s, str) and re.fullmatch(r"[0-9]{1,18}", lifetime_s):
         lifetime_s = int(lifetime_s)
     if isinstance(lifetime_s, (int, float)) and 0 < lifetime_s < 10**9:
         return now_ms + int(lifetime_s * 1000)

@@ -50,7 +50,7 @@ def test_without_a_limit_a_page_has_twenty() -> None:
     assert len(page([{"id": str(n)} for n in range(50)], b"beta=true")["data"]) == 20
 
 
-@pytest.mark.parametrize("limit", [b"0", b"1001", b"x", b"-1"])
+@pytest.mark.parametrize("limit", [b"0", b"1001", b"x", b"-1", b"%C2%B2", b"9" * 5000])
 def test_a_limit_out_of_range_is_refused(limit: bytes) -> None:
     with pytest.raises(RequestError):
         page(ENTRIES, b"limit=" + limit)

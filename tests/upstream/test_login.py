@@ -73,6 +73,8 @@ async def test_everything_the_answer_names_is_kept() -> None:
     [
         ({"expiresIn": 28800}, 28800),
         ({"expiresIn": "60"}, 60),
+        ({"expiresIn": "6²"}, 3600),
+        ({"expiresIn": "9" * 5000}, 3600),
         ({"expiresIn": 59.5}, 59.5),
         ({"expiresAt": "2026-01-01T00:10:00Z"}, 600),
         ({}, 3600),
