@@ -30,6 +30,7 @@ MOST_QUEUED = 20_000  # about 10 MB; at a thousand requests a second a disk may 
 GATHER_S = 0.2  # what is seen in the log is at most that old
 MOST_IN_A_BATCH = 2_000
 TIDY_S = 3600.0
+SURPLUS = 10  # a tenth above the rows to keep: forgetting costs a scan of as many, once
 RETRY_FIRST_S, RETRY_CAP_S = 1.0, 30.0
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 MINUTES_KEPT_MS = 2 * DAY_MS
@@ -122,6 +123,7 @@ class Recorder:
         self._closing = False
         self.dropped = 0
         self._tidied_s = -TIDY_S
+        self._surplus = 0  # rows written since the last surplus ones were forgotten
 
     def start(self) -> None:
         """Begin to write."""
@@ -179,6 +181,7 @@ class Recorder:
             for _ in batch:
                 self._queue.popleft()
             self._counted(len(batch), sum(each.outcome == "error" for each in batch))
+            self._forget_surplus(len(batch))
         if self.dropped:
             log.warning("%d requests were not recorded: the disk is too slow", self.dropped)
             self.dropped = 0
@@ -186,6 +189,14 @@ class Recorder:
             self._tidied_s = time.monotonic()
             with self._database.writing() as connection:
                 tidy(connection, time.time_ns() // 1_000_000, self._keep_days, self._keep_rows)
+
+    def _forget_surplus(self, written: int) -> None:
+        """Keep to the number of rows between two tidyings: an hour can bring many times as many."""
+        self._surplus += written
+        if self._surplus * SURPLUS > self._keep_rows:
+            with self._database.writing() as connection:
+                forget_surplus(connection, self._keep_rows)
+            self._surplus = 0
 
 
 def write(connection: sqlite3.Connection, batch: Sequence[Done]) -> None:
@@ -221,10 +232,7 @@ def write(connection: sqlite3.Connection, batch: Sequence[Done]) -> None:
 def tidy(connection: sqlite3.Connection, now_ms: int, keep_days: int, keep_rows: int) -> None:
     """Forget what is too old. Order: inside a transaction."""
     connection.execute("DELETE FROM requests WHERE at < ?", (now_ms - keep_days * DAY_MS,))
-    connection.execute(
-        "DELETE FROM requests WHERE n <= (SELECT n FROM requests ORDER BY n DESC LIMIT 1 OFFSET ?)",
-        (keep_rows,),
-    )
+    forget_surplus(connection, keep_rows)
     connection.execute(
         "DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?", (AUDIT_ROWS,)
     )
@@ -241,6 +249,14 @@ def tidy(connection: sqlite3.Connection, now_ms: int, keep_days: int, keep_rows:
             (until,),
         )
         connection.executemany(add, [(at - at % HOUR_MS, *rest) for at, *rest in fine])
+
+
+def forget_surplus(connection: sqlite3.Connection, keep_rows: int) -> None:
+    """Keep the newest requests only. Order: inside a transaction."""
+    connection.execute(
+        "DELETE FROM requests WHERE n <= (SELECT n FROM requests ORDER BY n DESC LIMIT 1 OFFSET ?)",
+        (keep_rows,),
+    )
 
 
 def _row(done: Done) -> tuple[Any, ...]:

@@ -175,6 +175,20 @@ def test_old_requests_and_surplus_ones_are_forgotten(database: Database) -> None
     assert [row["id"] for row in rows(database)] == [f"req_{n}" for n in (7, 6, 5, 4, 3)]
 
 
+def test_a_busy_hour_does_not_fill_the_disk(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kiroproxy.records.recorder.tidy", lambda *_: None)  # once an hour
+    made = recorder(database, keep_rows=100)
+    made.start()
+    for number in range(500):
+        made.note(done(number))
+    made.close()
+    with database.reading() as connection:
+        (kept,) = connection.execute("SELECT count(*) FROM requests").fetchone()
+    assert 100 <= kept <= 110
+
+
 def test_minutes_become_hours_after_two_days_and_sums_stay(database: Database) -> None:
     old = NOW - 5 * DAY_MS
     with database.writing() as connection:
