@@ -200,6 +200,9 @@ class Protocol(HttpToolsProtocol):
             self._rest_timer = None
         self._let_held_go()
         self._express, self._kept = None, []
+        # The base class does so only after an orderly end: after a reset its timer would keep
+        # connection, request and answer alive for as long as an idle client may stay.
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
         self.outlet.close()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import struct
 from typing import Any
 
 import pytest
@@ -89,6 +90,21 @@ async def test_the_head_limit_starts_again_with_each_request(run_app: Any) -> No
         assert b" 200 " in await reader.readline()
         await reader.readuntil(b"hello")
     writer.close()
+
+
+async def test_a_client_that_resets_leaves_no_timer(run_app: Any) -> None:
+    running = await run_app(hello, timeout_keep_alive=75)
+    reader, writer = await running.connect()
+    writer.write(GET)
+    await reader.readuntil(b"hello")
+    (protocol,) = running.server.server_state.connections
+    assert protocol.timeout_keep_alive_task is not None
+    reset = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+    writer.transport.abort()
+    while running.server.server_state.connections:
+        await asyncio.sleep(0)
+    assert protocol.timeout_keep_alive_task is None
 
 
 async def test_a_trickled_head_is_refused_at_the_deadline(run_app: Any) -> None:
