@@ -12,7 +12,7 @@ PAGE := kiroproxy/server/static/index.html
 COMPILED := $(patsubst kiroproxy/%.pyx,kiroproxy.%,$(wildcard kiroproxy/*.pyx))
 FLAGS := $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(if $(WORKERS),--workers $(WORKERS))
 
-.PHONY: run build ui check test check-ui browser clients bench micro tokens instructions load clean
+.PHONY: run build ui check test check-ui browser clients bench soak micro tokens instructions load clean
 
 # Serves Kiro when there is a credentials.json, else the built-in simulator. PORT=8080 HOST=127.0.0.1
 # With Node here, the admin page is built first; without, all the rest runs.
@@ -70,6 +70,11 @@ bench: build load
 	@benchmarks/needs
 	$(BIN)/python -m benchmarks.compare $(BENCH)
 	@$(MAKE) --no-print-directory micro
+
+# Half an hour of clients that leave at random; fails if one of them leaves something behind.
+# SOAK="--minutes 10 --workers 2 --tls --store"; python -m benchmarks.soak --help
+soak: build
+	$(BIN)/python -m benchmarks.soak $(SOAK)
 
 # The parts by themselves.
 micro: build

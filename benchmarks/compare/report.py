@@ -40,6 +40,16 @@ disagree, there is no conclusion and the line says so.
 
 """
 
+SOAK = """## Clients that leave at random
+
+`make soak`: clients ask for everything the gateway serves (streams, tools, searches, large bodies,
+faults of Kiro's) at a low rate, and leave in the upload, before the head, in the middle of the
+answer, by FIN or RST, or read slowly or not at all. After the last one everything they brought
+has to be gone: sockets, leases, requests in flight, tasks, timers, files; and memory may not grow
+between the second and the last third of the time.
+
+"""
+
 
 def write(folder: Path) -> str:
     """Write README.md and the charts into `folder`; returns the conclusions."""
@@ -54,6 +64,7 @@ def write(folder: Path) -> str:
         for name, make in (
             ("memory", _memory),
             ("startup", _startup),
+            ("soak", _soak),
             ("instructions", _instructions),
             ("micro", _micro),
         )
@@ -156,6 +167,26 @@ def _startup(stored: Stored) -> str:
         ratio = judge.Spread.of(taken / floor[at] for at, taken in mine.items())
         value = judge.Spread.of(mine.values())
         lines.append(f"| {name} | {spread(value, 3)} | {spread(ratio, 1)} | {len(mine)} |\n")
+    return "".join(lines) + "\n"
+
+
+def _soak(stored: Stored) -> str:
+    lines = [
+        SOAK,
+        "| gateway | minutes | clients | sockets, leases, tasks left "
+        "| memory, last third against second | verdict | commit |\n",
+        "|---|--:|--:|--:|--:|---|---|\n",
+    ]
+    for run in stored["runs"]:
+        before, after, growth = run["before"], run["after"], run["growth_kib"]
+        tasks = after["tasks"] - before["tasks"]
+        left = f"{after['clients'] + after['upstream']}, {after['leases']}, {tasks}"
+        grown = "–" if growth is None else f"{growth / 1024:+.1f} MiB"
+        verdict = "clean" if not run["faults"] else f"**not clean**: {'; '.join(run['faults'])}"
+        lines.append(
+            f"| {run['way']} | {run['minutes']:g} | {run['clients']:,} | {left} "
+            f"| {grown} | {verdict} | {run['commit']} |\n"
+        )
     return "".join(lines) + "\n"
 
 

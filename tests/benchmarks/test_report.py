@@ -84,6 +84,20 @@ def test_every_kind_of_result_has_its_table(tmp_path: Path) -> None:
     assert "| slow | 3 µs | 1.50 |" in text
 
 
+def test_a_soak_is_told_with_what_was_left(tmp_path: Path) -> None:
+    before = {"clients": 0, "upstream": 0, "leases": 0, "tasks": 6}
+    ran = {"minutes": 30.0, "clients": 9000, "before": before, "commit": "abc"}
+    stored(tmp_path, "soak", runs=[
+        {"way": "1 worker", "growth_kib": 512.0, "after": before, "faults": [], **ran},
+        {"way": "2 workers", "growth_kib": None, "after": before | {"leases": 3, "tasks": 8},
+         "faults": ["3 leases left"], **ran},
+    ])  # fmt: skip
+    report.write(tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    assert "| 1 worker | 30 | 9,000 | 0, 0, 0 | +0.5 MiB | clean | abc |" in text
+    assert "| 2 workers | 30 | 9,000 | 0, 3, 2 | – | **not clean**: 3 leases left | abc |" in text
+
+
 def test_charts_are_well_formed_and_hold_their_numbers(tmp_path: Path) -> None:
     stored(tmp_path, "paced", best_loop_s=0.01, runs=rounds(3))
     stored(tmp_path, "memory", runs=[run(0, "kiroproxy", 1)])
