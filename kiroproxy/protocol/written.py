@@ -74,7 +74,7 @@ class WrittenCalls:
         whole: list[Call] = []
         try:
             end = self._read(text, whole, final)
-        except _NoCall:
+        except (_NoCall, RecursionError):  # so deep that reading it again was too deep
             return False
         except _Unfinished:
             return False if final else None

@@ -143,3 +143,11 @@ def test_numbers_keep_their_digits() -> None:
 def test_what_is_no_call_of_an_offered_tool_is_text(text: str) -> None:
     assert read(text) is False
     assert read(text, final=False) is False
+
+
+def test_no_depth_of_nesting_is_more_than_text() -> None:
+    calls = WrittenCalls(lambda: {"f": ("f", {})})
+    for depth in range(800, 1010):  # around what Python's reader takes from here
+        nested = '{"a":' * depth + "1" + "}" * depth
+        text = f'<tool_call>{{"name":"f","input":{nested}}}</tool_call>'
+        assert calls.read(text.encode(), True) is not None
