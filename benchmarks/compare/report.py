@@ -64,13 +64,12 @@ def write(folder: Path) -> str:
         for name, make in (
             ("memory", _memory),
             ("startup", _startup),
-            ("soak", _soak),
             ("instructions", _instructions),
             ("micro", _micro),
         )
         if name in stored
     ]
-    parts.append(_machines(stored))
+    parts += [_soak(stored.get("soak")), _machines(stored)]
     (folder / "README.md").write_text("".join(parts).rstrip() + "\n")
     return conclusions
 
@@ -170,7 +169,9 @@ def _startup(stored: Stored) -> str:
     return "".join(lines) + "\n"
 
 
-def _soak(stored: Stored) -> str:
+def _soak(stored: Stored | None) -> str:
+    if stored is None:
+        return SOAK + 'None is stored yet: `make soak SOAK="--minutes 30 --store"`.\n\n'
     lines = [
         SOAK,
         "| gateway | minutes | clients | sockets, leases, tasks left "

@@ -84,6 +84,11 @@ def test_every_kind_of_result_has_its_table(tmp_path: Path) -> None:
     assert "| slow | 3 µs | 1.50 |" in text
 
 
+def test_the_soak_is_explained_before_there_is_one(tmp_path: Path) -> None:
+    report.write(tmp_path)
+    assert "None is stored yet: `make soak" in (tmp_path / "README.md").read_text()
+
+
 def test_a_soak_is_told_with_what_was_left(tmp_path: Path) -> None:
     before = {"clients": 0, "upstream": 0, "leases": 0, "tasks": 6}
     ran = {"minutes": 30.0, "clients": 9000, "before": before, "commit": "abc"}
