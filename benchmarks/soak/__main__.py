@@ -175,10 +175,15 @@ def _store(soak: Soak, before: Facts, after: Facts, faults: list[str]) -> None:
     }
     old = json.loads(RESULT.read_text())["runs"] if RESULT.exists() else []
     runs = [*(each for each in old if each["way"] != way), run]
-    lines = ",\n  ".join(json.dumps(each) for each in sorted(runs, key=lambda each: each["way"]))
-    text = json.dumps({"machine": about}, indent=1, ensure_ascii=False).rstrip("\n}")
-    RESULT.write_text(f'{text},\n "runs": [\n  {lines}\n ]\n}}\n')
+    RESULT.write_text(stored_text(about, sorted(runs, key=lambda each: str(each["way"]))))
     report.write(RESULT.parents[1])
+
+
+def stored_text(about: dict[str, Any], runs: list[dict[str, Any]]) -> str:
+    """Write the result file: a line for each run, so that a difference can be read."""
+    lines = ",\n  ".join(json.dumps(each) for each in runs)
+    head = json.dumps({"machine": about}, indent=1, ensure_ascii=False).removesuffix("\n}")
+    return f'{head},\n "runs": [\n  {lines}\n ]\n}}\n'
 
 
 def _numbers(facts: Facts) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """The soak: does it see what a client leaves behind, and nothing where nothing is?"""
 
 import asyncio
+import json
 import random
 import socket
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.soak import asks, judge
+from benchmarks.soak.__main__ import stored_text
 from benchmarks.soak.clients import Crowd
 from benchmarks.soak.facts import Facts
 from benchmarks.soak.stage import ROWS, Stage, stand
@@ -54,6 +56,11 @@ def test_memory_that_grew_at_first_only_is_none() -> None:
 def test_a_request_log_above_its_limit_is_told() -> None:
     assert judge.unbounded(replace(QUIET, rows=ROWS + 50), 1) == []
     assert judge.unbounded(replace(QUIET, rows=10 * ROWS), 1) != []
+
+
+def test_what_is_stored_can_be_read_again() -> None:
+    about, runs = {"commit": "abc", "packages": {"uvicorn": "1"}}, [{"way": "a"}, {"way": "b"}]
+    assert json.loads(stored_text(about, runs)) == {"machine": about, "runs": runs}
 
 
 def settled(stage: Stage, before: Facts) -> list[str]:
