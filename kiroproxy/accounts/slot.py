@@ -137,7 +137,12 @@ class Slot:
         self.ring.reset(self.index, REASONS.index(INVALID_CONFIG if self.credential.fault else ""))
 
     def renew(self, credential: Credential) -> None:
-        """Take over new values: a refreshed token, or what the operator wrote into the file."""
+        """Take over new values: a refreshed token, or what the operator wrote into the file.
+
+        An edit that leaves nothing usable is refused: the values before it go on serving.
+        """
+        if credential.fault and not self.credential.fault and not credential.disabled:
+            return
         before, self.credential = self.credential, credential
         reason = self.reason
         if credential.fault:

@@ -239,7 +239,7 @@ class Gateway:
 
     def _tell_faults(self) -> None:
         for fault in self.store.faults:
-            _log.warning("%s", fault)
+            _log.error("the edited entry is refused, its old values stay: %s", fault)
 
     async def _follow_workers(self) -> bool:
         """Take over tokens that other workers renewed, and file changes they noticed first."""

@@ -266,6 +266,10 @@ class Refresher:
             raise RefreshFailed(
                 "The credential was removed", detail=f"{asked.name} is not in {self._store.path}"
             )
+        if found.fault:  # a bad edit: what is in memory serves on, until somebody mends the file
+            raise RefreshFailed(
+                "The credential's entry cannot be used", detail=f"{asked.name}: {found.fault}"
+            )
         return found
 
     def _is_adoptable(self, found: Credential, asked: Credential, rejected_token: str) -> bool:

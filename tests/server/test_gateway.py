@@ -33,14 +33,26 @@ async def test_a_credential_disabled_in_the_file_is_left_alone(run_gateway: Any)
     assert (await gateway.ask()).status_code == 200
 
 
-async def test_an_edit_that_makes_an_entry_unusable_is_told(run_gateway: Any, caplog: Any) -> None:
+async def test_an_edit_that_makes_an_entry_unusable_is_refused_and_told(
+    run_gateway: Any, caplog: Any
+) -> None:
     gateway = await run_gateway(accounts=2)
     first, second = json.loads(file_of(gateway).read_text())
     file_of(gateway).write_text(json.dumps([first | {"refreshToken": "cut"}, second]))
     caplog.set_level(logging.WARNING, "kiroproxy.server")
     await gateway.app._gateway._follow_file()
-    assert await health(gateway) == {"total": 2, "available": 1}
+    assert await health(gateway) == {"total": 2, "available": 2}
     assert "credential 1 (id 1): refreshToken" in caplog.text
+    assert (await gateway.ask()).status_code == 200
+    assert (
+        gateway.sim.of("generate")[0].headers["authorization"] == f"Bearer {first['accessToken']}"
+    )
+    gateway.sim.tokens.expire(first["accessToken"])
+    assert (await gateway.ask()).status_code == 200, "the other credential answers"
+    assert gateway.sim.tokens.calls["refused"] == 0, "a broken token is not sent anywhere"
+    file_of(gateway).write_text(json.dumps([first | {"refreshToken": "cut", "disabled": True}]))
+    await gateway.app._gateway._follow_file()
+    assert await health(gateway) == {"total": 1, "available": 0}, "switching it off is understood"
 
 
 @pytest.mark.parametrize("content", [None, "[{", ""])
