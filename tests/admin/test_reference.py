@@ -1,5 +1,6 @@
 """The ten routes of the reference, with its exact JSON: scripts written for it work unchanged."""
 
+import json
 import re
 
 import pytest
@@ -114,13 +115,14 @@ async def test_reset_forgets_failures_and_enables(desk: Console) -> None:
 
 
 async def test_an_entry_that_cannot_be_used_is_not_reset(desk: Console) -> None:
-    stored = desk.stored
-    stored[1].pop("clientSecret")
-    (desk.folder / "credentials.json").write_text(__import__("json").dumps(stored))
-    while (item := await desk.item(2))["state"] != "invalid":
+    new = {"refreshToken": "aor" + "n" * 120, "authMethod": "idc", "clientId": "c"}
+    (desk.folder / "credentials.json").write_text(json.dumps([*desk.stored, new]))
+    while (await desk.get("/credentials"))["total"] != 4:
         pass
+    item = await desk.item(4)
+    assert item["state"] == "invalid"
     assert item["disabledReason"] == "InvalidConfig" and "clientSecret" in item["fault"]
-    assert await desk.refused("POST", "/credentials/2/reset") == (400, "invalidconfig")
+    assert await desk.refused("POST", "/credentials/4/reset") == (400, "invalidconfig")
 
 
 async def test_refresh_renews_a_token_at_once(desk: Console) -> None:
