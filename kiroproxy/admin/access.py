@@ -31,6 +31,7 @@ async def who(call: Call) -> Answer:
 async def sign_in(call: Call) -> Answer:
     """Trade the admin key for a cookie."""
     keeper = call.desk.keeper
+    keeper.check_page(call.request)
     keeper.check_key(call.request, call.body["key"])
     call.actor = "key"
     cookie, ends_at_ms = keeper.new_cookie(call.request, bool(call.body.get("remember")))

@@ -71,11 +71,17 @@ class Gatekeeper:
                 "Send adminApiKey as x-api-key, or sign in",
             )  # fmt: skip
         if request.method not in _SAFE and not is_same_origin(request):
-            raise Refusal(
-                "authentication_error", "foreign_origin", "This request came from another page",
-                "Use the page of this gateway, or send the admin key as x-api-key", status=403,
-            )  # fmt: skip
+            raise _foreign()
         return "session", expires_ms
+
+    def check_page(self, request: Request) -> None:
+        """Refuse to weigh a key that a foreign page sends: its guesses would lock its visitor out.
+
+        Raises: Refusal. Shape: a script sends neither header and may go on.
+        """
+        names = (b"sec-fetch-site", b"origin")
+        if any(name in request.headers for name in names) and not is_same_origin(request):
+            raise _foreign()
 
     def check_key(self, request: Request, *keys: str) -> None:
         """Compare keys with the admin key. Raises: Refusal — wrong, or locked out."""
@@ -147,14 +153,24 @@ def address_of(request: Request) -> str:
     peer = request.client[0] if request.client else ""
     forwarded = request.text(b"x-forwarded-for").rpartition(",")[2].strip()
     try:
-        address = ipaddress.ip_address(peer)
+        address = _plain_address(peer)
         if address.is_loopback and forwarded:
-            address = ipaddress.ip_address(forwarded)
+            address = _plain_address(forwarded)
     except ValueError:
         return peer
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((address, 64), strict=False).network_address)
     return str(address)
+
+
+def _plain_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Read an address. Raises: ValueError.
+
+    A listener on `::` sees IPv4 clients as ::ffff:a.b.c.d, all of them in one /64.
+    """
+    address = ipaddress.ip_address(text)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
 
 
 def _places(request: Request) -> list[tuple[int, int]]:
@@ -189,6 +205,13 @@ def _cookies(request: Request) -> dict[str, str]:
 def _cookie(request: Request, value: str, more: str) -> bytes:
     secure = "; Secure" if request.text(b"x-forwarded-proto").lower() == "https" else ""
     return f"{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict{secure}{more}".encode()
+
+
+def _foreign() -> Refusal:
+    return Refusal(
+        "authentication_error", "foreign_origin", "This request came from another page",
+        "Use the page of this gateway, or send the admin key as x-api-key", status=403,
+    )  # fmt: skip
 
 
 def _locked(until_ms: int, now_ms: int) -> Refusal:

@@ -35,6 +35,7 @@ from kiroproxy.server.request import Record, Request
 _log = logging.getLogger(__name__)
 
 FOLLOW_S = 0.05
+AGAIN_S = 1.0  # between two tries to read a file that cannot be read
 MICRO = 1_000_000  # credits are counted in millionths
 DAILY_TOKENS, DAILY_CREDITS, MONTHLY_TOKENS, MONTHLY_CREDITS = range(4)
 # Topics whose changes the workers tell each other.
@@ -113,6 +114,7 @@ class Ledger:
         except (sqlite3.Error, OSError) as fault:
             _log.error("%s: client keys and request log are not available: %s",
                        self.file, fault)  # fmt: skip
+            self._edition = -1  # nobody has announced it: read again until it can be
         self.recorder = Recorder(
             Database(self.file),
             keep_days=config.records_days,
@@ -281,17 +283,20 @@ class Ledger:
                 self.meter.seed(slot, credits, period, round(used[2] * MICRO) if used else 0)
 
     async def _follow(self) -> None:
-        """Read the keys again when another worker has changed them."""
+        """Read the keys again when another worker has changed them, or the file is back."""
+        is_told = self._edition < 0
         while True:
             await asyncio.sleep(FOLLOW_S if self._page else 1.0)
             edition = self.meter.edition(KEYS_CHANGED)
             if edition != self._edition:
                 try:
                     await self._read_keys()
-                    self._edition = edition
+                    self._edition, is_told = edition, False
                 except (sqlite3.Error, OSError) as fault:
-                    _log.warning("%s: %s", self.file, fault)
-                    await asyncio.sleep(1.0)
+                    if not is_told:
+                        _log.warning("%s: %s", self.file, fault)
+                    is_told = True
+                    await asyncio.sleep(AGAIN_S)
 
 
 def month_start_ms(now_ms: int) -> int:

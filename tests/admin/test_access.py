@@ -10,7 +10,9 @@ import pytest
 from support.console import ADMIN_KEY, KEY, Console, console
 
 from kiroproxy.admin.page import Pages
+from kiroproxy.admin.session import address_of
 from kiroproxy.admin.table import ROUTES
+from kiroproxy.server.request import Message, Request
 from kiroproxy.simulator.script import refuse
 
 
@@ -124,6 +126,34 @@ async def test_an_address_that_guesses_is_locked_out_and_sessions_are_not(
     assert (await desk.api.get("/api/admin/session", headers=elsewhere)).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "headers", [{"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}]
+)
+async def test_a_foreign_pages_guesses_lock_nobody_out(
+    desk: Console, headers: dict[str, str]
+) -> None:
+    for _ in range(6):
+        answer = await desk.api.post("/api/admin/session", json={"key": "guess"}, headers=headers)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "foreign_origin")
+    assert (await desk.api.post("/api/admin/session", json={"key": ADMIN_KEY})).status_code == 200
+
+
+def test_ipv4_clients_of_a_listener_for_both_kinds_are_told_apart() -> None:
+    request = Request({"method": "GET", "path": "/", "headers": []}, nobody)
+    found = set()
+    for peer in ("::ffff:192.0.2.1", "::ffff:192.0.2.2", "2001:db8::1", "2001:db8::2"):
+        request.client = (peer, 1)
+        found.add(address_of(request))
+    assert found == {"192.0.2.1", "192.0.2.2", "2001:db8::"}
+    request.client = ("::ffff:127.0.0.1", 1)  # a proxy on this machine, by way of `::`
+    request.headers[b"x-forwarded-for"] = b"203.0.113.9"
+    assert address_of(request) == "203.0.113.9"
+
+
+async def nobody() -> Message:
+    raise AssertionError("nothing is read")
+
+
 async def test_a_right_key_forgives_the_wrong_ones_before_it(desk: Console) -> None:
     for _ in range(3):
         for key, status in (("guess", 401), ("guess", 401), (ADMIN_KEY, 200)):
@@ -226,6 +256,20 @@ async def test_a_file_of_records_that_is_none_is_left_alone(tmp_path: Path) -> N
     assert (tmp_path / "kiroproxy.db").read_bytes() == b"something else" * 100
     with pytest.raises(sqlite3.DatabaseError):
         sqlite3.connect(tmp_path / "kiroproxy.db").execute("SELECT * FROM requests")
+
+
+async def test_keys_work_again_once_the_file_of_records_can_be_read(tmp_path: Path) -> None:
+    async with console(tmp_path) as first:
+        secret = (await first.send("POST", "/keys", {"name": "app"}, 201))["secret"]
+    path, away = tmp_path / "kiroproxy.db", tmp_path / "away"
+    path.rename(away)
+    path.mkdir()
+    async with console(tmp_path) as desk:
+        assert (await desk.ask(secret)).status_code == 401
+        path.rmdir()
+        away.rename(path)
+        while (await desk.ask(secret)).status_code == 401:
+            await asyncio.sleep(0.05)
 
 
 # -- the page --------------------------------------------------------------------------------
