@@ -163,10 +163,10 @@ def proxy_url(value: Any) -> str:
 
 def check_proxy_url(url: str) -> None:
     """Accept http, https, socks5 and socks5h URLs with a host. Raises: ValueError."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         good = parts.scheme in PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is not a number
+    except ValueError:  # a port that is not a number, a bracket that is not closed
         good = False
     if not good:
         raise WrongValue(

@@ -142,6 +142,9 @@ async def change(call: Call) -> Answer:
     _check_duplicate(desk, call.id, changes)
     if changes.get("disabled") is False:
         changes["disabled"] = None
+    if "refreshToken" in changes and changes["refreshToken"] != credential.refresh_token:
+        # Another login: what the former one was given would go on to be used until it expires.
+        changes = {"accessToken": None, "expiresAt": None, **changes}
     await desk.update(call.id, changes)
     if "disabled" in changes and not changes["disabled"] and not credential.fault:
         desk.gateway.pool.reset(call.id)

@@ -8,7 +8,6 @@ Source: the reference's credential list, whose names and types are kept exactly.
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from kiroproxy.accounts.credential import Credential, digest, masked
 from kiroproxy.accounts.expiry import rfc3339
@@ -126,7 +125,7 @@ def item(
         "cooldownUntil": _time(cooldown[0]),
         "cooldownReason": cooldown[1],
         "lastError": fault,
-        "tokenState": _token_state(credential, now_ms),
+        "tokenState": token_state(credential, now_ms),
         "disabledAt": _time(state.disabled_at_ms) if reason else None,
         "fault": credential.fault or None,
         "balance": balance,
@@ -156,11 +155,14 @@ def is_throttled(state: State, now_ms: int) -> bool:
 
 
 def without_login(url: str) -> str:
-    """Return a proxy's URL without user and password."""
-    if "@" not in url:
-        return url
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    """Return a proxy's URL without user and password, however badly it is written.
+
+    An entry that cannot be used is shown as well, so nothing may be taken for a URL here: what
+    stands before the last @ goes, but for the scheme.
+    """
+    before, at, rest = url.rpartition("@")
+    scheme, colon, _ = before.partition("://")
+    return (scheme + colon if colon else "") + rest if at else url
 
 
 def _cooldown(state: State, now_ms: int) -> tuple[int, str | None]:
@@ -173,7 +175,8 @@ def _cooldown(state: State, now_ms: int) -> tuple[int, str | None]:
     return 0, None
 
 
-def _token_state(credential: Credential, now_ms: int) -> str:
+def token_state(credential: Credential, now_ms: int) -> str:
+    """Return the one word for how a credential's access token is."""
     if credential.auth_method == "api_key":
         return "valid" if credential.kiro_api_key else "none"
     if not credential.access_token:

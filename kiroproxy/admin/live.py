@@ -18,7 +18,7 @@ from kiroproxy.accounts.balance import Balance
 from kiroproxy.accounts.credential import Credential
 from kiroproxy.accounts.expiry import rfc3339
 from kiroproxy.accounts.slot import State
-from kiroproxy.admin.items import is_throttled, item, state_of
+from kiroproxy.admin.items import is_throttled, item, state_of, token_state
 from kiroproxy.admin.routes import Event
 from kiroproxy.records import reading
 from kiroproxy.server.gateway import now_ms
@@ -49,6 +49,7 @@ class Live:
         self._balances: dict[int, Balance] = {}
         self._counts: dict[int, int] = {}
         self._counts_at = -COUNTS_S
+        self._news: set[int] = set()  # whose notes no look has told of
 
     async def aclose(self) -> None:
         """Send everybody home."""
@@ -124,14 +125,16 @@ class Live:
             balance=balance.as_json() if balance else None,
         )
 
-    async def _learn(self) -> set[int]:
-        """Read what is noted of credentials. Returns whose notes are news."""
-        told: set[int] = set()
+    async def _learn(self) -> None:
+        """Read what is noted of credentials.
+
+        A list that is asked for learns as well; what it has learned stays news to the watchers.
+        """
         for note in await self._desk.notes(self._faults_ms):
             data = {"at": rfc3339(note.at_ms), **note.data}
             if self._faults.get(note.credential_id) != data:
                 self._faults[note.credential_id] = data
-                told.add(note.credential_id)
+                self._news.add(note.credential_id)
             # A note may be written a moment after its time: look back a little each time.
             self._faults_ms = max(self._faults_ms, note.at_ms - 60_000)
         loop_s = asyncio.get_running_loop().time()
@@ -140,11 +143,10 @@ class Live:
             minute_ago = now_ms() - 60_000
             counts = await self._desk.quietly(lambda c: reading.busy_credentials(c, minute_ago))
             before, self._counts = self._counts, counts or {}
-            told |= {id for id, _ in before.items() ^ self._counts.items()}
+            self._news |= {id for id, _ in before.items() ^ self._counts.items()}
             known, balances = self._balances, await self._desk.gateway.usage.known()
-            told |= {id for id, balance in balances.items() if known.get(id) != balance}
+            self._news |= {id for id, new in balances.items() if known.get(id) != new}
             self._balances = balances
-        return told
 
     # -- for watchers --------------------------------------------------------------------------
 
@@ -183,7 +185,8 @@ class Live:
     async def _look(self) -> tuple[list[Item], list[int]]:
         """Return the items that differ from the last look, and who is gone."""
         before = self._marks
-        told = await self._learn()
+        await self._learn()
+        told, self._news = self._news, set()
         states, now = self._states(), now_ms()
         current = self.current(states, now)
         gateway = self._desk.gateway
@@ -195,7 +198,7 @@ class Live:
             id = credential.id
             is_renewing = gateway.refresher.is_renewing(id)
             word = state_of(state, now, is_renewing)
-            marks[id] = (credential, state, word, id == current)
+            marks[id] = (credential, state, word, id == current, token_state(credential, now))
             if before is not None and (before.get(id) != marks[id] or id in told):
                 changed.append(self._item(credential, state, current, now))
         removed = [] if before is None else sorted(before.keys() - marks.keys())

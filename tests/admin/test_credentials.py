@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import time
 
 import httpx
 import pytest
 from support.console import ADMIN_KEY, Console, events_of
 
+from kiroproxy.records import notes
 from kiroproxy.simulator.script import Script, Silence, refuse
 
 
@@ -23,6 +25,31 @@ async def test_any_field_is_changed_and_null_takes_it_away(desk: Console) -> Non
     ]
     assert item["hasProxy"] is False and item["rpm"] is None
     assert "rpm" not in desk.stored[0]
+
+
+async def test_another_refresh_token_ends_the_access_token_of_the_one_before(desk: Console) -> None:
+    await desk.send("POST", "/credentials/1/refresh")
+    assert desk.stored[0]["accessToken"]
+    await desk.send("PATCH", "/credentials/1", {"refreshToken": "another-login-" + "x" * 200})
+    assert not {"accessToken", "expiresAt"} & desk.stored[0].keys()
+
+
+@pytest.mark.parametrize(
+    "url", ["me:secret@host:1", "http//me:secret@host", "http://me:secret@[::1"]
+)
+async def test_a_proxy_that_is_badly_written_shows_no_password(desk: Console, url: str) -> None:
+    assert await desk.refused("PATCH", "/credentials/1", {"proxyUrl": url}) == (
+        400,
+        "invalid_value",
+    )
+    entries = desk.stored
+    entries[0]["proxyUrl"] = url
+    (desk.folder / "credentials.json").write_text(json.dumps(entries))
+    while not (found := await desk.get("/credentials"))["credentials"][0]["hasProxy"]:
+        await asyncio.sleep(0.05)
+    assert "secret" not in json.dumps(found)
+    refused = await desk.admin.patch("/settings", json={"proxyUrl": url})
+    assert refused.status_code == 400 and "secret" not in refused.text
 
 
 @pytest.mark.parametrize(
@@ -221,6 +248,18 @@ async def until(events: object, wanted: object) -> tuple[str, dict[str, object]]
         if wanted(data):  # type: ignore[operator]
             return name, data
     raise AssertionError("the stream ended")
+
+
+async def test_what_a_list_has_learned_is_news_to_who_watches(desk: Console) -> None:
+    database = desk.app._ledger.database
+    assert database is not None
+    fault = (2, time.time_ns() // 1_000_000, {"status": 500, "type": "ServerFault"})
+    async with desk.admin.stream("GET", "/live") as answer:
+        events = events_of(answer)
+        await anext(events)
+        await database.write(lambda connection: notes.put(connection, "fault", *fault))
+        assert (await desk.item(2))["lastError"]["status"] == 500
+        await until(events, lambda data: any(each["lastError"] for each in data["credentials"]))
 
 
 async def test_the_hub_rests_when_nobody_watches(desk: Console) -> None:
