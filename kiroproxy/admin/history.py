@@ -4,7 +4,9 @@ Rules of this file: labels are the present ones; what was deleted since keeps it
 """
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Any
 
 from kiroproxy import __version__
@@ -99,13 +101,25 @@ async def follow(call: Call) -> Events:
 async def _followed(desk: Desk, wanted: reading.Filter, seen: int) -> AsyncGenerator[Event, None]:
     while True:
         await asyncio.sleep(FOLLOW_S)
-        after = seen
-        rows = await desk.quietly(
-            lambda c: reading.requests(c, wanted, after=after, limit=MOST_FOLLOWED)  # noqa: B023
-        )
-        for row in rows or ():
-            seen = max(seen, row["n"])
+        found = await desk.quietly(partial(_after, wanted, seen))
+        if found is None:
+            continue
+        rows, seen = found
+        for row in rows:
             yield Event("request", _row(desk, row))
+
+
+def _after(
+    wanted: reading.Filter, seen: int, connection: sqlite3.Connection
+) -> tuple[list[reading.Row], int]:
+    """Return what came after a number, and up to which one all was looked at.
+
+    What does not match is not looked at again, and a file that was made anew counts from 1.
+    """
+    newest = reading.newest(connection)
+    rows = reading.requests(connection, wanted, after=seen, limit=MOST_FOLLOWED)
+    last = rows[-1]["n"] if rows else 0
+    return rows, last if len(rows) == MOST_FOLLOWED else max(newest, last)
 
 
 async def usage(call: Call) -> Answer:

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kiroproxy._meter import MAX_RPM
+from kiroproxy._meter import MAX_RPM, Meter, MeterFull
 from kiroproxy.accounts.expiry import parse_time, rfc3339
 from kiroproxy.admin import schema as s
 from kiroproxy.admin.desk import Desk, now_ms
@@ -120,7 +120,7 @@ async def _told(desk: Desk) -> list[dict[str, Any]]:
     return [
         {
             **_shown(key),
-            "inFlight": meter.in_flight(meter.join(key.id)),
+            "inFlight": _in_flight(meter, key.id),
             "usage": {
                 "today": _used(today.get(key.id, _NOTHING)),
                 "month": _used(month.get(key.id, _NOTHING)),
@@ -129,6 +129,13 @@ async def _told(desk: Desk) -> list[dict[str, Any]]:
         }
         for key in keys
     ]
+
+
+def _in_flight(meter: Meter, id: int) -> int:
+    try:
+        return meter.in_flight(meter.join(id))
+    except MeterFull:  # its requests are refused, and the list still has to be shown
+        return 0
 
 
 def _shown(key: ClientKey) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """The request log, usage and overview: what clients did, found again and summed up."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
 from support.console import Console, console, events_of
 
+from kiroproxy.admin import history
+from kiroproxy.records import reading
 from kiroproxy.simulator.script import Script, Start, Text, refuse
 
 CUT = Script((Start(), Text("it breaks off")), cut="end")
@@ -82,6 +85,16 @@ async def test_requests_are_followed_as_they_finish(desk: Console) -> None:
         await desk.ask(model="claude-haiku-4-5")
         name, row = await anext(events_of(stream))
     assert (name, row["model"]) == ("request", "claude-haiku-4-5")
+
+
+async def test_what_was_followed_once_is_not_looked_at_again(desk: Console) -> None:
+    await desk.ask()
+    await desk.logged(1)
+    database = desk.app._ledger.database
+    assert database is not None
+    nothing = reading.Filter(model="none-such")
+    assert await database.read(partial(history._after, nothing, 0)) == ([], 1)
+    assert await database.read(partial(history._after, nothing, 99)) == ([], 1)  # a new file
 
 
 @pytest.mark.parametrize("by", ["day", "hour", "model", "credential", "key"])
