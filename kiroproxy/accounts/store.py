@@ -196,10 +196,12 @@ class Store:
             with self._transaction() as document:
                 for id in ids:
                     document.remove(id)
-                    self._unsaved.pop(id, None)
-                    self._rotations.forget(id)
         except OSError as found:
             raise self._file.write_fault(found) from found
+        for id in ids:  # not before: what could not be deleted keeps its token
+            self._known.pop(id, None)
+            self._unsaved.pop(id, None)
+            self._rotations.forget(id)
 
     def entry(self, id: int) -> Mapping[str, Any]:
         """Return a credential's own fields as last read, secrets included; empty = not there."""

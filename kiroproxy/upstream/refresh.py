@@ -310,6 +310,14 @@ class Refresher:
             )
             self._start_rescue()
             return fault.credential
+        except ConfigError:
+            if self._store.entry(old.id):
+                raise
+            # Deleted while its token was traded: whoever waited for it is served all the same.
+            log.info("credential %s: deleted meanwhile", old.name)
+            return replace(
+                old, access_token=tokens.access_token, expires_at_ms=tokens.expires_at_ms
+            )
         if saved.access_token == tokens.access_token:
             return saved
         log.warning("credential %s: somebody wrote another login meanwhile; it stays", old.name)

@@ -1,6 +1,7 @@
 """What the reference's users missed: editing, order, bulk with progress, import, export, tests."""
 
 import asyncio
+import errno
 import json
 import time
 
@@ -8,8 +9,10 @@ import httpx
 import pytest
 from support.console import ADMIN_KEY, Console, events_of
 
+from kiroproxy.errors import ConfigError
 from kiroproxy.records import notes
 from kiroproxy.simulator.script import Script, Silence, refuse
+from kiroproxy.upstream.login import Tokens
 
 
 async def test_any_field_is_changed_and_null_takes_it_away(desk: Console) -> None:
@@ -80,6 +83,34 @@ async def test_an_enabled_credential_is_deleted_by_force(desk: Console) -> None:
     await desk.send("DELETE", "/credentials/1?force=true")
     assert (await desk.get("/credentials"))["total"] == 2
     assert (await desk.ask()).status_code == 200
+
+
+async def test_a_token_renewed_while_its_credential_is_deleted_is_no_loss(desk: Console) -> None:
+    gateway = desk.app._gateway
+    credential = gateway.pool.get(1)
+    assert credential is not None
+    await desk.send("DELETE", "/credentials/1?force=true")
+    tokens = Tokens("aoaRenewed", credential.expires_at_ms or 0, "aorRenewed")
+    renewed = await gateway.refresher._write_down(credential, tokens)
+    assert renewed.access_token == "aoaRenewed"
+    assert gateway.store.save_unsaved() and not gateway.store.is_unsaved(1)
+
+
+async def test_a_token_in_memory_survives_a_deletion_that_fails(
+    desk: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = desk.app._gateway.store
+    with monkeypatch.context() as disk:
+        disk.setattr(store._file, "write", full)
+        for change in (store.update, lambda id, _: store.remove_many([id])):
+            with pytest.raises(ConfigError):
+                change(1, {"refreshToken": "aorRenewed"})
+    assert store.is_unsaved(1)
+    assert store.save_unsaved() and desk.stored[0]["refreshToken"] == "aorRenewed"
+
+
+def full(data: bytes) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 async def test_an_order_becomes_priorities_with_one_write(desk: Console) -> None:
