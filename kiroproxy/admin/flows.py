@@ -23,6 +23,7 @@ from kiroproxy.admin import schema as s
 from kiroproxy.admin.refusal import Refusal, no_such, refusal_of
 from kiroproxy.admin.routes import Answer, Call, Route
 from kiroproxy.errors import UpstreamError
+from kiroproxy.records import reading
 from kiroproxy.server.gateway import now_ms
 from kiroproxy.upstream import device
 from kiroproxy.upstream.device import LoginEnded, Pending
@@ -58,8 +59,8 @@ class Logins:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def begin(self, pending: Pending, priority: int) -> State:
-        """Watch over a login that was started."""
+    async def begin(self, pending: Pending, priority: int, by: tuple[str, str]) -> State:
+        """Watch over a login that was started. Shape: `by` is (actor, address)."""
         id = secrets.token_hex(8)
         state: State = {
             "id": id,
@@ -74,7 +75,7 @@ class Logins:
             "message": None,
         }
         await self._publish(state)
-        task = asyncio.create_task(self._follow(state, pending, priority), name=f"login {id}")
+        task = asyncio.create_task(self._follow(state, pending, priority, by), name=f"login {id}")
         self._running[id] = _Running(state, task)
         return state
 
@@ -103,7 +104,9 @@ class Logins:
             mine.state = state
         await self._publish(state)
 
-    async def _follow(self, state: State, pending: Pending, priority: int) -> None:
+    async def _follow(
+        self, state: State, pending: Pending, priority: int, by: tuple[str, str]
+    ) -> None:
         """Ask until the person has answered, then keep the credential."""
         desk = self._desk
         try:
@@ -115,6 +118,8 @@ class Logins:
                 kept = await desk.enrolment.keep(fields, renew=False)
             finally:
                 await desk.reread()
+            entry = (now_ms(), *by, "credential.add", str(kept.credential.id), pending.method)
+            await desk.quietly(lambda c: reading.add_audit(c, entry), writes=True)
             state |= {"state": "done", "credentialId": kept.credential.id}
             state["message"] = kept.problem or None
         except LoginEnded as ended:
@@ -176,7 +181,8 @@ async def start(call: Call) -> Answer:
         provider=body.get("provider") or "google",
         proxy=parse_proxy(config.proxy_url, config.proxy_username, config.proxy_password),
     )
-    state = await desk.logins.begin(pending, int(body.get("priority") or 0))
+    by = (call.actor, call.address)
+    state = await desk.logins.begin(pending, int(body.get("priority") or 0), by)
     call.target, call.detail = state["id"], body["method"]
     return Answer(state, 201)
 

@@ -319,6 +319,8 @@ async def test_a_login_is_started_confirmed_and_kept(desk: Console) -> None:
     item = await desk.item(state["credentialId"])
     assert (item["authMethod"], item["priority"]) == ("idc", 4)
     assert (await desk.admin.get("/logins/none")).status_code == 404
+    told = (await desk.get("/audit"))["entries"][0]
+    assert (told["action"], told["target"], told["actor"]) == ("credential.add", "4", "key")
 
 
 async def test_a_login_is_cancelled(desk: Console) -> None:
