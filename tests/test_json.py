@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kiroproxy._json import LongInteger, read, write, write_open
 
 # A loaded machine is not a failure.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 LEFT = object()  # what the reader leaves to the other one
 WRITERS = (
     orjson.dumps,
