@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
-from support.sse import read
+from support.sse import read, read_beginning
 
 from kiroproxy.errors import ConfigError
 from kiroproxy.serve import base_url, bind
@@ -158,8 +158,9 @@ def test_it_drains_until_a_second_signal(tmp_path: Path, workers: str) -> None:
             with httpx.stream(
                 "POST", f"{address}/v1/messages", json=HELLO, headers=headers, timeout=20
             ) as answer:
-                lines = answer.iter_lines()
-                assert any('"first"' in line for line in lines)
+                lines, begun = answer.iter_lines(), []
+                while not any('"first"' in line for line in begun):
+                    begun.append(next(lines))
                 running.send_signal(signal.SIGTERM)
                 until(lambda: refuses(address))
                 assert running.poll() is None  # it waits for the answer
@@ -169,6 +170,7 @@ def test_it_drains_until_a_second_signal(tmp_path: Path, workers: str) -> None:
                     rest += lines
                 assert not any(rest) or "event: error" in rest
                 assert "event: message_stop" not in rest
+                read_beginning("\n".join((*begun, *rest)))
 
 
 HELLO = {

@@ -2,7 +2,8 @@
 
 Rules of this file: the reader shares nothing with the code it judges. It takes the grammar from
 the API's documentation, parses JSON with the standard library, and forgives nothing that any
-known client would trip over. Whatever stream a test makes is read here, whole.
+known client would trip over. Whatever stream a test makes is read here: whole, or as far as its
+client stayed.
 
 Source: Anthropic's streaming documentation; the faults that break SDKs and Claude Code.
 """
@@ -69,6 +70,12 @@ class StrictReader:
 
     def read(self, sse: bytes) -> Reading:
         assert sse.endswith(b"\n\n"), "the last event is not terminated"
+        self.follow(sse)
+        assert self.reading.complete or self.reading.error, "a clean end in the middle"
+        return self.reading
+
+    def follow(self, sse: bytes) -> None:
+        """Read whole events, of which more may have followed."""
         for event in sse.decode("utf-8").removesuffix("\n\n").split("\n\n"):
             name_line, data_line = event.split("\n")
             assert name_line.startswith("event: ") and data_line.startswith("data: ")
@@ -79,9 +86,7 @@ class StrictReader:
             assert not (self.reading.complete or self.reading.error), f"{name} after the end"
             self.reading.events.append(name)
             getattr(self, f"_{name}")(data)
-        assert self.reading.complete or self.reading.error, "a clean end in the middle"
         self.reading.open_block = self._block is not None
-        return self.reading
 
     def _message_start(self, data: dict[str, Any]) -> None:
         assert self.reading.events == ["message_start"], "message_start is not first, or twice"
@@ -198,27 +203,39 @@ def read(sse: bytes | str) -> Reading:
     return StrictReader().read(sse.encode() if isinstance(sse, str) else sse)
 
 
+def read_beginning(sse: bytes | str) -> None:
+    """Read as strictly what came of a stream that was left, or cut, on the way."""
+    data = sse.encode() if isinstance(sse, str) else sse
+    whole, border, _ = data.rpartition(b"\n\n")
+    if border:
+        StrictReader().follow(whole)
+
+
 class _Judged(httpx.AsyncByteStream):
-    """A response body that is read strictly too, once it has come to its end."""
+    """A response body that is read strictly too, once it has ended or was left."""
 
     def __init__(self, body: httpx.AsyncByteStream) -> None:
         self._body = body
+        self._seen = bytearray()
+        self._has_ended = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        whole = bytearray()
         async for part in self._body:
-            whole += part
+            self._seen += part
             yield part
-        read(bytes(whole))
+        self._has_ended = True
+        read(bytes(self._seen))
 
     async def aclose(self) -> None:
         await self._body.aclose()
+        if not self._has_ended:
+            read_beginning(bytes(self._seen))
 
 
 async def judge(response: httpx.Response) -> None:
     """Judge a response's stream as it is read: `AsyncClient(event_hooks={"response": [judge]})`.
 
-    A stream that its reader leaves early is not judged, nor is one that breaks: both are seen.
+    One that its reader leaves early, or that breaks, is judged as far as it came.
     """
     if response.headers.get("content-type", "").startswith("text/event-stream"):
         assert isinstance(response.stream, httpx.AsyncByteStream)

@@ -16,7 +16,7 @@ import httptools
 
 from kiroproxy.simulator.server import Simulator
 from support.gateway import Gateway
-from support.sse import Reading, read
+from support.sse import Reading, read, read_beginning
 
 
 @dataclass
@@ -98,7 +98,7 @@ def _methods(asked: bytes) -> list[bytes]:
 
 
 def judge_answers(methods: list[bytes], answered: bytes) -> list[Reading]:
-    """Read the whole event streams among a connection's answers strictly."""
+    """Read the event streams among a connection's answers strictly; return the whole ones."""
     return [read(body) for body in _streams(methods, answered)]
 
 
@@ -112,6 +112,8 @@ def _streams(methods: list[bytes], answered: bytes) -> Iterator[bytes]:
         kind, body = b"", bytearray()
         while not isinstance(event := reader.next_event(), h11.EndOfMessage):
             if event is h11.NEED_DATA:  # the client left in the middle, or we were cut off
+                if kind.startswith(b"text/event-stream"):
+                    read_beginning(bytes(body))
                 return
             if isinstance(event, h11.Response):
                 kind = dict(event.headers).get(b"content-type", b"")
