@@ -25,6 +25,7 @@ MODULES = (
     "_head",
     "_plain",
     "_wire",
+    "_line",
     "_pump",
     "_channel",
     "_ring",

@@ -70,6 +70,10 @@ cdef class Wire:
     cdef list _queue                 # pieces of the body nobody took yet
     cdef readonly Py_ssize_t queued_bytes
 
+    cpdef arrived(self)
+    cpdef began(self)
+    cpdef ended(self)
+    cpdef broken(self, fault)
     cdef int take(self, const uint8_t *data, Py_ssize_t size) except -1
     cdef int settle(self) except -1
     # Pause or resume the socket, as who takes the body asks.

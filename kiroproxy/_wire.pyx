@@ -120,16 +120,16 @@ cdef class Wire:
 
     # -- told to the subclass --------------------------------------------------------------
 
-    def arrived(self) -> None:
+    cpdef arrived(self):
         """Note that the head is complete, the queue is longer, or the consumer is done."""
 
-    def began(self) -> None:
+    cpdef began(self):
         """Note that the first byte of the body is there."""
 
-    def ended(self) -> None:
+    cpdef ended(self):
         """Note that the answer is complete."""
 
-    def broken(self, fault: Exception) -> None:
+    cpdef broken(self, fault):
         """Give up: bytes that are no answer (Malformed), or a consumer that raised."""
 
     # -- from the event loop ---------------------------------------------------------------

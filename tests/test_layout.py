@@ -33,6 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "_sse": {"_codec", "_text", "_payload", "_thinking", "_blocks", "_limits", "_calls"},
     "_head": set(),
     "_wire": {"_head"},
+    "_line": {"_wire", "errors"},
     "_pump": {"_sse", "_wire"},
     "_channel": set(),
     "_plain": set(),
@@ -42,8 +43,18 @@ ALLOWED: dict[str, set[str]] = {
     "_meter": {"_ring"},
     "records": SHARED,
     "accounts": {"_ring", "_roster", "_meter"} | SHARED,
-    "upstream": {"_plain", "_channel", "_json", "_wire", "accounts"} | SHARED,
-    "server": {"_head", "_plain", "_pump", "_meter", "protocol", "upstream", "accounts", "records"}
+    "upstream": {"_plain", "_channel", "_json", "_wire", "_line", "accounts"} | SHARED,
+    "server": {
+        "_head",
+        "_plain",
+        "_line",
+        "_pump",
+        "_meter",
+        "protocol",
+        "upstream",
+        "accounts",
+        "records",
+    }
     | SHARED,
     "admin": {"_meter", "server", "protocol", "upstream", "accounts", "records"} | SHARED,
     "serve": {"admin", "server", "accounts"} | SHARED,

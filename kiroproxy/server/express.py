@@ -27,6 +27,7 @@ from typing import Protocol
 
 import orjson
 
+from kiroproxy._line import Listener
 from kiroproxy._pump import Carrier, Gatherer, Outlet
 from kiroproxy.errors import GatewayError
 from kiroproxy.protocol.request import parse_body
@@ -133,7 +134,7 @@ class Lane:
             self._set_timer()
 
 
-class Express:
+class Express(Listener):
     """One request. Order: go() once; `data` is what the client sent."""
 
     __slots__ = ("_carrier", "_is_leaving", "_is_over", "_lane", "_link", "data", "work")
@@ -152,7 +153,7 @@ class Express:
             if work.plan is not None and is_plain(work.plan):
                 work.exchange = lane.gateway.dispatcher.exchange(work.plan, work.config)
                 work.exchange.attempts = work.request.record.attempts
-                if work.exchange.launch(self._stirred):
+                if work.exchange.launch(self):
                     lane.enter(self)
                     self._link.outlet.watch(self._left)
                     return
@@ -182,7 +183,7 @@ class Express:
 
     # -- told by Kiro's connection -----------------------------------------------------------
 
-    def _stirred(self) -> None:
+    def stirred(self) -> None:
         """The head is there, or the answer ended before its end."""
         if self._is_over or self._is_leaving:
             return

@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol, Self
 
+from kiroproxy._line import Listener
 from kiroproxy._plain import random_bytes, uuid_of
 from kiroproxy._wire import Consumer
 from kiroproxy.accounts.credential import Credential
@@ -247,7 +248,7 @@ class Exchange:
                 if not self._goes_on(error):
                     raise self.verdict(error) from error
 
-    def launch(self, listener: Callable[[], object]) -> bool:
+    def launch(self, listener: Listener) -> bool:
         """Make the first try now if nothing need be waited for: token and connection are there.
 
         Shape: `listener` is told whatever happens to the answer; then landed(), or open(), which
