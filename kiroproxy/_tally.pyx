@@ -1,7 +1,7 @@
 """Counts of how classes of characters follow each other: what a token estimate is made of.
 
-Rules of this file: no weights, those are the estimate's own; a text is read once, from where it
-lies, whatever its size, and other threads run meanwhile if it is long.
+Rules of this file: no weight is chosen here, those are the estimate's own; a text is read once,
+from where it lies, whatever its size, and other threads run meanwhile if it is long.
 
 Theory of operation. `_tally.h` counts what is ASCII, with one bit a character. Everything else
 is told apart by the first byte its UTF-8 has, and stands between two words like a sign would.
@@ -29,7 +29,6 @@ cdef extern from "_tally.h":
     void kp_tally_portable(const uint8_t *text, size_t size, kp_tally *found) noexcept nogil
 
 cdef enum:
-    SCRIPTS = 10
     LONG_LEN = 65536  # letting other threads run costs about as much as counting this takes
     NOT_ASCII = 0xFF
 
@@ -168,6 +167,13 @@ cdef int _add(object text, Counts *found) except -1:
     return 0
 
 
+cdef int _count_all(list texts, Counts *found) except -1:
+    memset(found, 0, sizeof(Counts))
+    for text in texts:
+        _add(text, found)
+    return 0
+
+
 def tally(texts: list[str | bytes]) -> tuple[int, ...]:
     """Count texts; none of them continues another.
 
@@ -178,14 +184,51 @@ def tally(texts: list[str | bytes]) -> tuple[int, ...]:
     """
     cdef Counts found
     cdef kp_tally *of = &found.of
-    memset(&found, 0, sizeof(found))
-    for text in texts:
-        _add(text, &found)
+    _count_all(texts, &found)
     return (
         of.words, of.stretches, of.humps, of.capitals, of.digits, of.numbers, of.signs,
         of.sign_pairs, of.lines, of.walls, of.gaps,
         *[found.scripts[script] for script in range(SCRIPTS)],
     )
+
+
+cdef class Weights:
+    """What each count adds to an estimate, handed in once: no list of counts is made of a text.
+
+    Shape: `words` go with the first four counts of `tally`, `rest` with the next seven, `scripts`
+    with SCRIPT_NAMES; words and the first script, Latin, are multiplied by `factor`.
+    """
+
+    def __init__(self, tuple words not None, tuple rest not None, tuple scripts not None, factor):
+        if (len(words), len(rest), len(scripts)) != (WORDS, REST, SCRIPTS):
+            raise ValueError("each count has one weight")
+        self._words, self._rest, self._scripts = words, rest, scripts
+        self._factor = factor
+
+    cdef double weight_of(self, list texts) except? -1.0:
+        cdef Counts found
+        cdef kp_tally *of = &found.of
+        cdef const double *rest = self._rest
+        cdef double words, others, scripts = 0.0
+        cdef int script
+        _count_all(texts, &found)
+        # In one order for ever: a sum's last bit depends on it, and a rounded half on that.
+        words = self._words[0] * of.words + self._words[1] * of.stretches
+        words = words + self._words[2] * of.humps + self._words[3] * of.capitals
+        others = rest[0] * of.digits + rest[1] * of.numbers + rest[2] * of.signs
+        others = others + rest[3] * of.sign_pairs + rest[4] * of.lines
+        others = others + rest[5] * of.walls + rest[6] * of.gaps
+        words += self._scripts[0] * found.scripts[0]
+        for script in range(1, SCRIPTS):
+            scripts += self._scripts[script] * found.scripts[script]
+        return words * self._factor + (others + scripts)
+
+    def weigh(self, list texts not None) -> float:
+        """Return the weight of texts together, none of which continues another.
+
+        Cost: as `tally`, and a handful of multiplications.
+        """
+        return self.weight_of(texts)
 
 
 def tally_portable(text: bytes) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kiroproxy._tally import SCRIPT_NAMES, tally, tally_portable
+from kiroproxy._tally import SCRIPT_NAMES, Weights, tally, tally_portable
 
 # A loaded machine is not a failure.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -99,3 +99,33 @@ def test_other_characters_are_told_apart_by_script(character: str, script: str) 
 
 def test_bytes_that_no_character_begins_with_are_in_no_script() -> None:
     assert tally([b"\x80\xbf\xc0\xc1\xf8\xff"]) == (0,) * (ASCII_COUNTS + len(SCRIPT_NAMES))
+
+
+WORDS, REST = (1.01, 4.0, 1.13, 0.45), (0.37, 0.52, 1.2, -1.85, 0.86, 1.0, 0.74)
+SCRIPTS = (2.1, 0.58, 1.34, 0.75, 0.98, 0.9, 1.37, 2.2, 3.0, 1.2)
+
+
+def added(weights: tuple[float, ...], counts: tuple[int, ...]) -> float:
+    """Add one after the other; `sum` of later Pythons keeps more digits."""
+    total = 0.0
+    for weight, count in zip(weights, counts, strict=True):
+        total += weight * count
+    return total
+
+
+@unhurried
+@given(st.lists(st.one_of(MIXED, st.text(max_size=300)), max_size=4), st.sampled_from([1.0, 1.42]))
+def test_a_weight_is_to_the_last_bit_what_the_counts_add_up_to(
+    texts: list[str | bytes], factor: float
+) -> None:
+    counts = tally(texts)
+    words = added(WORDS, counts[:4]) + SCRIPTS[0] * counts[ASCII_COUNTS]
+    rest = added(REST, counts[4:ASCII_COUNTS]) + added(SCRIPTS[1:], counts[ASCII_COUNTS + 1 :])
+    assert Weights(WORDS, REST, SCRIPTS, factor).weigh(texts) == words * factor + rest
+
+
+def test_weights_know_how_many_they_are_and_what_is_text() -> None:
+    with pytest.raises(ValueError, match="one weight"):
+        Weights(WORDS[:3], REST, SCRIPTS, 1.0)
+    with pytest.raises(TypeError, match="str or bytes"):
+        Weights(WORDS, REST, SCRIPTS, 1.0).weigh([7])  # type: ignore[list-item]

@@ -14,20 +14,42 @@ Source: Anthropic's note on the 4.7 tokenizer; independent count_tokens comparis
 and 4.7 (prose x1.2 to x1.45, code x1.13 to x1.39, Chinese, Japanese and Korean x1.00).
 """
 
-from kiroproxy._tally import tally
+from kiroproxy._tally import Weights
 
 # Words cost this much more from Claude 4.7 on: English prose +35 %, code +20 to +27 %.
 _DENSE = 1.42
 
+_WORDS = (
+    1.01,  # starts
+    4.00,  # stretches: no word is this long; one token would be far off
+    1.13,  # humps
+    0.45,  # capitals
+)
+_REST = (
+    0.37,  # digits
+    0.52,  # numbers
+    1.20,  # signs
+    -1.85,  # pairs: a run of signs is seldom one token each
+    0.86,  # lines
+    1.00,  # walls: indentation belongs to the next word; a wall of it does not
+    0.74,  # gaps: nor does what stands between two columns
+)
 _LATIN = 2.10  # a letter with an accent splits its word
 # cyrillic, indic, symbols, kana, han, hangul, fullwidth, emoji, greek: as in _tally.SCRIPT_NAMES.
 # Full-width signs cost less than 2.2 each, but where they are many the Han are the rare ones.
 _OTHER_SCRIPTS = (0.58, 1.34, 0.75, 0.98, 0.90, 1.37, 2.2, 3.0, 1.2)
 
+_NEW, _OLD = (Weights(_WORDS, _REST, (_LATIN, *_OTHER_SCRIPTS), factor) for factor in (_DENSE, 1.0))
+
+
+def weights(*, dense: bool) -> Weights:
+    """Return what a text weighs by; dense: as Claude 4.7 and later."""
+    return _NEW if dense else _OLD
+
 
 def weigh(text: str, *, dense: bool) -> float:
     """Return the estimated tokens of a text before rounding; dense: as Claude 4.7 and later."""
-    return weigh_all([text], dense=dense)
+    return weights(dense=dense).weigh([text])
 
 
 def weigh_all(texts: list[str | bytes], *, dense: bool) -> float:
@@ -35,26 +57,4 @@ def weigh_all(texts: list[str | bytes], *, dense: bool) -> float:
 
     Cost: see _tally.tally.
     """
-    counts = tally(texts)
-    starts, stretches, humps, capitals, digits, numbers = counts[:6]
-    signs, pairs, lines, walls, gaps, latin = counts[6:12]
-    words = (
-        1.01 * starts
-        + 4.00 * stretches  # no word is this long; one token would be far off
-        + 1.13 * humps
-        + 0.45 * capitals
-    )
-    rest = (
-        0.37 * digits
-        + 0.52 * numbers
-        + 1.20 * signs
-        - 1.85 * pairs  # a run of signs is seldom one token each
-        + 0.86 * lines
-        + 1.00 * walls  # indentation belongs to the next word; a wall of it does not
-        + 0.74 * gaps  # nor does what stands between two columns
-    )
-    if any(counts[11:]):
-        words += _LATIN * latin
-        others = zip(_OTHER_SCRIPTS, counts[12:], strict=True)
-        rest += sum(weight * count for weight, count in others)
-    return words * (_DENSE if dense else 1.0) + rest
+    return weights(dense=dense).weigh(texts)
