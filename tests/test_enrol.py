@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+from support import plain
 
 from kiroproxy.simulator.server import Simulator
 from kiroproxy.simulator.tokens import TokenState
@@ -66,7 +66,7 @@ async def test_login_shows_a_code_and_keeps_what_comes_of_it(bench: Bench, metho
         shown += line.decode()
     page = re.search(r"page  (\S+)", shown)
     assert page
-    async with httpx.AsyncClient(trust_env=False) as browser:
+    async with plain.client() as browser:
         assert (await browser.get(page[1])).status_code == 200
     output, _ = await asyncio.wait_for(process.communicate(), 15)
     assert process.returncode == 0, output

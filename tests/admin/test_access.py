@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from support import plain
 from support.console import ADMIN_KEY, KEY, Console, console
 
 from kiroproxy.admin.page import Pages
@@ -19,7 +20,7 @@ from kiroproxy.simulator.script import refuse
 @pytest.fixture
 async def browser(desk: Console) -> Any:
     """A client with a session cookie and no key."""
-    async with httpx.AsyncClient(base_url=desk.url, trust_env=False) as client:
+    async with plain.client(desk.url) as client:
         answer = await client.post("/api/admin/session", json={"key": ADMIN_KEY})
         assert answer.status_code == 200, answer.text
         yield client

@@ -5,8 +5,8 @@ import errno
 import json
 import time
 
-import httpx
 import pytest
+from support import plain
 from support.console import ADMIN_KEY, Console, events_of
 
 from kiroproxy.errors import ConfigError
@@ -337,7 +337,7 @@ async def test_a_login_needs_a_start_url_for_an_organisation(desk: Console) -> N
 async def test_thousands_of_credentials_are_listed(desk: Console) -> None:
     entries = [{"refreshToken": f"{n:0140d}", "email": f"{n}@example.com"} for n in range(2000)]
     (desk.folder / "credentials.json").write_text(json.dumps(desk.stored + entries))
-    async with httpx.AsyncClient(base_url=desk.url, headers={"x-api-key": ADMIN_KEY}) as client:
+    async with plain.client(desk.url, headers={"x-api-key": ADMIN_KEY}) as client:
         while True:
             listed = (await client.get("/api/admin/credentials", timeout=20)).json()
             if listed["total"] == 2003:

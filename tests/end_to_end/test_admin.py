@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from support import plain
 from support.console import events_of
 from support.gateway import Gateway
 
@@ -37,12 +38,12 @@ async def two(sim: Simulator, serve: Any) -> AsyncIterator[Gateway]:
 async def send(gateway: Gateway, method: str, path: str, body: Any = None) -> httpx.Response:
     """Send one call on a connection of its own: any worker may take it."""
     headers = {"x-api-key": ADMIN_KEY}
-    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False, timeout=20) as client:
+    async with plain.client(gateway.url, timeout=20) as client:
         return await client.request(method, f"/api/admin{path}", json=body, headers=headers)
 
 
 async def ask(gateway: Gateway, key: str, **changes: Any) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False, timeout=20) as client:
+    async with plain.client(gateway.url, timeout=20) as client:
         return await client.post("/v1/messages", json=HELLO | changes, headers={"x-api-key": key})
 
 
@@ -129,7 +130,7 @@ def workers(gateway: Gateway) -> list[int]:
 
 
 async def test_guessing_is_counted_over_all_workers(two: Gateway) -> None:
-    async with httpx.AsyncClient(base_url=two.url, trust_env=False) as client:
+    async with plain.client(two.url) as client:
         codes = []
         for _ in range(12):
             headers = {"x-api-key": "guess", "connection": "close"}
@@ -140,7 +141,7 @@ async def test_guessing_is_counted_over_all_workers(two: Gateway) -> None:
 async def test_a_session_counts_in_every_worker(two: Gateway) -> None:
     cookie = (await send(two, "POST", "/session", {"key": ADMIN_KEY})).headers["set-cookie"]
     for _ in range(TIMES):
-        async with httpx.AsyncClient(base_url=two.url, trust_env=False) as client:
+        async with plain.client(two.url) as client:
             headers = {"cookie": cookie.partition(";")[0]}
             assert (await client.get("/api/admin/session", headers=headers)).status_code == 200
 
@@ -158,7 +159,7 @@ async def test_one_log_holds_what_all_workers_served(two: Gateway) -> None:
 async def test_the_live_stream_tells_of_requests_in_the_other_worker(two: Gateway) -> None:
     headers = {"x-api-key": ADMIN_KEY}
     async with (
-        httpx.AsyncClient(base_url=two.url, headers=headers, trust_env=False) as client,
+        plain.client(two.url, headers=headers) as client,
         client.stream("GET", "/api/admin/live") as answer,
     ):
         events = events_of(answer)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +11,15 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from support.plain import client
+from support.serving import serving
 from support.sse import judge
 from support.sse import parse as events_of
 from support.witness import judge_answers
 
 from kiroproxy.config import Config, UpstreamUrls
 from kiroproxy.server.app import App, create
-from kiroproxy.server.asgi import Limits, Protocol, ServerConfig
+from kiroproxy.server.asgi import Limits
 from kiroproxy.simulator.script import Plain, Script
 from kiroproxy.simulator.server import Simulator
 
@@ -105,29 +106,11 @@ async def run_app() -> AsyncIterator[Callable[..., Any]]:
 
 @contextlib.asynccontextmanager
 async def running(app: Any, limits: Limits, options: dict[str, Any]) -> AsyncIterator[Running]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    defaults: dict[str, Any] = {
-        "http": Protocol,
-        "ws": "none",
-        "lifespan": "auto",
-        "interface": "asgi3",
-        "log_config": None,
-        "access_log": False,
-        "proxy_headers": False,  # as serve.py: a wrapped application has no short way
-        "timeout_graceful_shutdown": 1,
-    }
-    server = uvicorn.Server(ServerConfig(app, limits=limits, **(defaults | options)))
-    serving = asyncio.create_task(server._serve([listener]))
-    while not server.started:
-        assert not serving.done(), serving.result()
-        await asyncio.sleep(0)
-    run = Running(server, listener.getsockname()[1])
-    try:
+    # As serve.py: a wrapped application has no short way.
+    chosen = {"lifespan": "auto", "proxy_headers": False} | options
+    async with serving(app, limits, **chosen) as (server, port):
+        run = Running(server, port)
         yield run
-    finally:
-        server.should_exit = True
-        await serving
-        listener.close()
     run.judge()
 
 
@@ -202,8 +185,8 @@ async def run_gateway(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
         gateway.recorders = found.recorders  # judged where `found` ends
         gateway.sim, gateway.app = sim, app
         gateway.client = await stack.enter_async_context(
-            httpx.AsyncClient(
-                base_url=found.url,
+            client(
+                found.url,
                 headers={"x-api-key": KEY},
                 timeout=10,
                 event_hooks={"response": [judge]},

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from support import plain
 
 from kiroproxy.simulator import Simulator
 
@@ -94,7 +95,7 @@ class Caller:
 
 @pytest.fixture
 async def caller() -> AsyncIterator[Caller]:
-    async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+    async with plain.client(timeout=5) as client:
         yield Caller(client)
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,10 @@ import uvicorn
 from kiroproxy.admin.app import Admin
 from kiroproxy.config import Config, UpstreamUrls
 from kiroproxy.server.app import App, create
-from kiroproxy.server.asgi import Limits, Protocol, ServerConfig
+from kiroproxy.server.asgi import Limits
 from kiroproxy.simulator.server import Simulator
+from support.plain import client
+from support.serving import serving
 
 KEY = "sk-client-0123456789"
 ADMIN_KEY = "sk-admin-0123456789abcdef"
@@ -38,7 +39,7 @@ class Console:
 
     @staticmethod
     def _client(base: str, headers: dict[str, str]) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=base, headers=headers, timeout=10, trust_env=False)
+        return client(base, headers=headers, timeout=10)
 
     async def ask(self, key: str = KEY, **changes: Any) -> httpx.Response:
         """Send a conversation as a client."""
@@ -119,17 +120,9 @@ async def console(
         keys = {"api_key": KEY, "admin_api_key": ADMIN_KEY}
         config = Config(**(keys | {"path": path, "flags": chosen} | chosen | settings))
         app = create(config, mounted=Admin)
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        options: dict[str, Any] = {"http": Protocol, "ws": "none", "lifespan": "on"}
-        options |= {"interface": "asgi3", "log_config": None, "access_log": False}
-        server = uvicorn.Server(
-            ServerConfig(app, limits=Limits(), timeout_graceful_shutdown=stop_s, **options)
+        server, port = await stack.enter_async_context(
+            serving(app, Limits(), lifespan="on", timeout_graceful_shutdown=stop_s)
         )
-        serving = asyncio.create_task(server._serve([listener]))
-        while not server.started:
-            assert not serving.done(), serving.result()
-            await asyncio.sleep(0)
-        port = listener.getsockname()[1]
         found = Console(f"http://127.0.0.1:{port}", folder, sim, app)
         found.server = server
         try:
@@ -137,5 +130,3 @@ async def console(
         finally:
             await found.admin.aclose()
             await found.api.aclose()
-            server.should_exit = True
-            await serving

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from support import plain
 from support.sse import judge
 
 KEY = "sk-end-to-end"
@@ -57,7 +58,7 @@ class Gateway:
         self.url, self.port = said[1], int(said[2])
 
     async def _answers(self) -> None:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with plain.client() as client:
             while True:
                 assert self.process and self.process.returncode is None, self.log
                 try:
@@ -95,10 +96,9 @@ class Gateway:
 
     def client(self) -> httpx.AsyncClient:
         """Make a plain HTTP client with the right key, whose streams are read strictly."""
-        return httpx.AsyncClient(
-            base_url=self.url,
+        return plain.client(
+            self.url,
             headers={"x-api-key": self.key},
-            trust_env=False,
             timeout=20,
             event_hooks={"response": [judge]},
         )
