@@ -1,6 +1,6 @@
 """Small things that every request needs: is its body a plain question, ids, a plan's members.
 
-Rules of this file: no policy; pure but for `random_bytes`; what is recognised here is what `protocol.simple` says. It
+Rules of this file: no policy; pure but for what is drawn; what is recognised here is what `protocol.simple` says. It
 answers "not that simple" to whatever it does not know; it repairs and refuses nothing.
 
 Source: `protocol.simple`, whose tests compare the outcome with the long way's.
@@ -11,11 +11,16 @@ from cpython.dict cimport PyDict_GetItem, PyDict_Next
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport uint8_t
+from libc.string cimport memcpy
 
 from os import urandom
 
 cdef extern from "Python.h":
     int PyObject_GenericSetAttr(object holder, object name, object value) except -1
+    object PyUnicode_New(Py_ssize_t size, Py_UCS4 highest)
+    void *PyUnicode_DATA(object text)
+    Py_ssize_t PyUnicode_GET_LENGTH(object text)
+    bint PyUnicode_IS_COMPACT_ASCII(object text)
 
 cdef enum:
     DIGEST_BYTES = 16
@@ -94,13 +99,8 @@ def random_bytes(Py_ssize_t count) -> bytes:
 
     Cost: one system call for some hundred ids. A process that forks must not use it in both.
     """
-    global _drawn, _spent
-    if not 0 < count <= DRAWN_BYTES:
-        raise ValueError(count)
-    if _spent + count > PyBytes_GET_SIZE(_drawn):
-        _drawn, _spent = urandom(DRAWN_BYTES), 0
-    _spent += count
-    return _drawn[_spent - count:_spent]
+    cdef const uint8_t *drawn = _draw(count)
+    return drawn[:count]
 
 
 def uuid_of(bytes digest not None, int version) -> str:
@@ -137,3 +137,35 @@ def filled(type kind not None, tuple names not None, tuple values not None):
     for at in range(count):
         PyObject_GenericSetAttr(made, names[at], values[at])
     return made
+
+
+cdef enum:
+    ID_BYTES = 12
+
+
+cpdef str fresh_id(str prefix):
+    """Make an id of the shape Anthropic's have: an ASCII prefix and 24 hexadecimal digits."""
+    cdef Py_ssize_t at, size
+    cdef const uint8_t *drawn
+    if prefix is None or not PyUnicode_IS_COMPACT_ASCII(prefix):
+        raise ValueError(prefix)
+    size, drawn = PyUnicode_GET_LENGTH(prefix), _draw(ID_BYTES)
+    made = PyUnicode_New(size + 2 * ID_BYTES, 127)
+    cdef char *text = <char *>PyUnicode_DATA(made)
+    memcpy(text, PyUnicode_DATA(prefix), size)
+    text += size
+    for at in range(ID_BYTES):
+        text[2 * at] = DIGITS[drawn[at] >> 4]
+        text[2 * at + 1] = DIGITS[drawn[at] & 15]
+    return <str>made
+
+
+cdef const uint8_t *_draw(Py_ssize_t count) except NULL:
+    """Return random bytes that stay until the next are drawn."""
+    global _drawn, _spent
+    if not 0 < count <= DRAWN_BYTES:
+        raise ValueError(count)
+    if _spent + count > PyBytes_GET_SIZE(_drawn):
+        _drawn, _spent = urandom(DRAWN_BYTES), 0
+    _spent += count
+    return <const uint8_t *>PyBytes_AS_STRING(_drawn) + (_spent - count)

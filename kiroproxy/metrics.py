@@ -15,9 +15,10 @@ the buckets that begin with `gen_ai`.
 
 import mmap
 import os
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
+
+from kiroproxy._counters import Row
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -26,8 +27,7 @@ OUTCOMES = ("ok", "error", "cancelled", "truncated")
 STATUSES = (
     *(0, 200, 204, 400, 401, 402, 403, 404, 405, 408, 413, 415, 429),
     *(500, 502, 503, 504, 529, -1),
-)  # 0: the client left before an answer; -1: any other
-_OTHER_STATUS = len(STATUSES) - 1
+)  # 0: the client left before an answer; -1, the last: any other
 # Classes of `errors.UpstreamError`; what is not here is counted as "Other".
 FAULTS = (
     *("", "ConnectFailed", "ProxyFailed", "ConnectionLost", "UpstreamTimeout", "BadFrame"),
@@ -64,94 +64,48 @@ _OUTPUT = _INPUT + len(TOKEN_BUCKETS) + 2
 _WORDS = _OUTPUT + len(TOKEN_BUCKETS) + 2
 ROW_LEN = -(-_WORDS * 8 // 64) * 64  # whole cache lines: no two workers write to one
 
-_STATUS_AT = {status: at for at, status in enumerate(STATUSES)}
-_FAULT_AT = {name: at for at, name in enumerate(FAULTS)}
-_ENDPOINT_AT = {name: at for at, name in enumerate(ENDPOINTS)}
-_OUTCOME_AT = {name: at for at, name in enumerate(OUTCOMES)}
-_REFRESH_AT = {name: at for at, name in enumerate(REFRESHES)}
-
 
 def page_size(rows: int) -> int:
     """Return how many bytes the rows of so many workers need."""
     return rows * ROW_LEN
 
 
-class Told(Protocol):
-    """What is counted of a finished request; `server.request.Record` is one. Units: tokens."""
-
-    @property
-    def input_tokens(self) -> int: ...
-    @property
-    def output_tokens(self) -> int: ...
-    @property
-    def cache_read_tokens(self) -> int: ...
-    @property
-    def credits(self) -> float: ...
-    @property
-    def is_answered(self) -> bool: ...
-
-
-class Metrics:
+class Metrics(Row):
     """One worker's row, and sight of all. Order: `claim` before anything is counted."""
 
+    __slots__ = ("_at", "_memory", "_words")
+
     def __init__(self, memory: mmap.mmap) -> None:
+        super().__init__(
+            size=_WORDS,
+            in_flight=_IN_FLIGHT,
+            requests=(_REQUESTS, ENDPOINTS, OUTCOMES, STATUSES),
+            attempts=(_ATTEMPTS, FAULTS),
+            refreshes=(_REFRESHES, REFRESHES),
+            credits=_CREDITS,
+            cached=_CACHED,
+            duration=(_DURATION, DURATIONS, _MICRO),
+            first_token=(_FIRST_TOKEN, FIRST_TOKENS, _MICRO),
+            input=(_INPUT, TOKEN_BUCKETS, 1),
+            output=(_OUTPUT, TOKEN_BUCKETS, 1),
+        )
         self._memory = memory
         self._words = memoryview(memory).cast("q")
-        self._row = self._words[:0]
+        self._at: int | None = None
 
     def claim(self, row: int) -> None:
         """Take the row that the worker has in the ring too."""
-        start = row * ROW_LEN // 8
-        self._row = self._words[start : start + _WORDS]
-        self._row[_PID], self._row[_IN_FLIGHT] = os.getpid(), 0
+        self.take(self._memory, row, ROW_LEN // 8)
+        self._at = row * ROW_LEN // 8
+        self._words[self._at + _PID] = os.getpid()
+        self._words[self._at + _IN_FLIGHT] = 0
 
     def leave(self) -> None:
         """Count nothing any more; what was counted stays for the others."""
-        if self._row:
-            self._row[_PID] = 0
-        self._row.release()
+        self.drop()
+        if self._at is not None:
+            self._words[self._at + _PID] = 0
         self._words.release()
-
-    # -- counting: a microsecond or two a request ---------------------------------------------
-
-    def began(self) -> None:
-        """Count a request in."""
-        self._row[_IN_FLIGHT] += 1
-
-    def ended(self, endpoint: str, outcome: str, status: int, duration_s: float) -> None:
-        """Count a request out."""
-        row = self._row
-        row[_IN_FLIGHT] -= 1
-        at = _ENDPOINT_AT[endpoint] * len(OUTCOMES) + _OUTCOME_AT[outcome]
-        row[_REQUESTS + at * len(STATUSES) + _STATUS_AT.get(status, _OTHER_STATUS)] += 1
-        if endpoint == "messages":
-            self._observe(_DURATION, DURATIONS, duration_s, _MICRO)
-
-    def answered(self, told: Told, first_token_s: float) -> None:
-        """Count what an answer took and cost. Units: s from the request; 0 = no content came."""
-        row = self._row
-        if first_token_s:
-            self._observe(_FIRST_TOKEN, FIRST_TOKENS, first_token_s, _MICRO)
-        if told.is_answered:
-            self._observe(_INPUT, TOKEN_BUCKETS, told.input_tokens, 1)
-            self._observe(_OUTPUT, TOKEN_BUCKETS, told.output_tokens, 1)
-            row[_CACHED] += told.cache_read_tokens
-        if told.credits:
-            row[_CREDITS] += round(told.credits * _MICRO)
-
-    def attempted(self, faults: Iterable[str]) -> None:
-        """Count requests to Kiro, by the class of what they failed for; "" = answered."""
-        for fault in faults:
-            self._row[_ATTEMPTS + _FAULT_AT.get(fault, len(FAULTS) - 1)] += 1
-
-    def refreshed(self, outcome: str) -> None:
-        """Count the end of a token's renewal."""
-        self._row[_REFRESHES + _REFRESH_AT[outcome]] += 1
-
-    def _observe(self, at: int, bounds: Sequence[float], value: float, scale: int) -> None:
-        row = self._row
-        row[at + bisect_left(bounds, value)] += 1
-        row[at + len(bounds) + 1] += round(value * scale)
 
     # -- telling ---------------------------------------------------------------------------
 

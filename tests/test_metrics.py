@@ -3,19 +3,24 @@
 import mmap
 import os
 import re
-from types import SimpleNamespace
+from bisect import bisect_left
+from collections.abc import Sequence
+from random import Random
 
 import pytest
 
 from kiroproxy import errors, metrics
+from kiroproxy._request import Record
 from kiroproxy.metrics import Gauge, Metrics, render
 
 LINE = re.compile(r'(\w+)(\{(?:\w+="(?:[^"\\\n]|\\.)*",?)*\})? (-?\d+(?:\.\d+)?(?:e-?\d+)?)')
 
 
-def told(**changes: object) -> SimpleNamespace:
-    facts = {"input_tokens": 0, "output_tokens": 0, "cache_read_tokens": 0, "credits": 0.0}
-    return SimpleNamespace(**(facts | {"is_answered": True} | changes))
+def told(**changes: object) -> Record:
+    made = Record()
+    for name, value in ({"stop_reason": "end_turn"} | changes).items():
+        setattr(made, name, value)
+    return made
 
 
 def memory(rows: int = 4) -> mmap.mmap:
@@ -97,7 +102,7 @@ def test_a_histogram_counts_each_value_into_its_bucket_and_all_above() -> None:
 def test_tokens_and_credits_of_answers_are_counted_and_of_refusals_are_not() -> None:
     made = one()
     made.answered(told(input_tokens=1000, output_tokens=5, cache_read_tokens=7, credits=0.3), 0.5)
-    made.answered(told(input_tokens=9, is_answered=False), 0.0)
+    made.answered(told(input_tokens=9, stop_reason=""), 0.0)
     found = read(made)
     tokens = "gen_ai_client_token_usage_sum"
     assert found[f'{tokens}{{gen_ai_token_type="input"}}'] == 1000
@@ -141,3 +146,73 @@ def test_a_worker_that_left_counts_for_the_others_still() -> None:
     other.claim(1)
     found = parsed(render(other.totals({os.getpid()}.__contains__), ()))
     assert found['kiroproxy_token_refreshes_total{outcome="dead"}'] == 1
+
+
+def reference(name: str, bounds: Sequence[float], values: list[float]) -> dict[str, float]:
+    """What a histogram's buckets and sum are, by Python's own search and rounding."""
+    found: dict[str, float] = {f"{name}_count": len(values)}
+    for at, bound in enumerate(bounds):
+        told = str(int(bound)) if bound == int(bound) else repr(bound)
+        found[f'{name}_bucket{{le="{told}"}}'] = sum(bisect_left(bounds, v) <= at for v in values)
+    return found | {f"{name}_sum": sum(round(value * 1_000_000) for value in values) / 1_000_000}
+
+
+def test_a_row_counts_as_python_does() -> None:
+    random, made = Random(7), one()
+    durations = [random.choice((bound, bound * random.random())) for bound in metrics.DURATIONS * 9]
+    firsts = [random.choice((bound, bound * random.random())) for bound in metrics.FIRST_TOKENS * 9]
+    for seconds in durations:
+        made.began()
+        made.ended("messages", "ok", 200, seconds)
+    for seconds in firsts:
+        made.answered(told(), seconds)
+    expected = reference("gen_ai_server_request_duration_seconds", metrics.DURATIONS, durations)
+    expected |= reference("gen_ai_server_time_to_first_token_seconds", metrics.FIRST_TOKENS, firsts)
+    found = read(made)
+    assert {name: found[name] for name in expected} == expected
+    assert found["kiroproxy_requests_in_flight"] == 0
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("error", ["", "search:unavailable", "client_closed", "Throttled"])
+@pytest.mark.parametrize("first_s", [0.0, 0.3])
+def test_an_ordinary_end_in_one_step_counts_as_its_three_steps(
+    cut: bool, error: str, first_s: float
+) -> None:
+    short, long = one(), one()
+    end = told(
+        cut=cut, error=error, input_tokens=70, output_tokens=5, cache_read_tokens=3, credits=0.07
+    )
+    for made in (short, long):
+        made.began()
+    short.finished(end, 1.5, first_s)
+    long.ended("messages", end.outcome(200), 200, 1.5)
+    long.answered(end, first_s)
+    long.attempted([""])
+    assert read(short) == read(long)
+
+
+def test_numbers_nobody_can_have_meant_count_as_nothing() -> None:
+    made = one()
+    made.answered(told(credits=float("inf")), 1e300)
+    found = read(made)
+    assert found["kiroproxy_credits_total"] == 0
+    assert found["gen_ai_server_time_to_first_token_seconds_sum"] == 0
+    assert found["gen_ai_server_time_to_first_token_seconds_count"] == 1
+
+
+def test_nothing_is_counted_without_a_row() -> None:
+    made = Metrics(memory())
+    with pytest.raises(ValueError, match="no row"):
+        made.began()
+    made.claim(3)
+    made.began()
+    made.leave()
+    with pytest.raises(ValueError, match="no row"):
+        made.finished(told(), 1.0, 1.0)
+
+
+@pytest.mark.parametrize("row", [-1, 4])
+def test_a_row_beyond_the_memory_is_not_taken(row: int) -> None:
+    with pytest.raises(IndexError):
+        Metrics(memory(4)).claim(row)

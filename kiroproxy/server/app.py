@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
+from kiroproxy._keys import KeyCheck
 from kiroproxy.config import Config
 from kiroproxy.errors import (
     GatewayError,
@@ -26,7 +27,6 @@ from kiroproxy.server.express import Express, Lane, Link, is_messages
 from kiroproxy.server.figures import Figures
 from kiroproxy.server.gateway import Gateway
 from kiroproxy.server.info import Info
-from kiroproxy.server.keys import KeyCheck
 from kiroproxy.server.ledger import Ledger
 from kiroproxy.server.messages import Messages
 from kiroproxy.server.reply import send_empty, send_error, send_json
@@ -188,7 +188,7 @@ class App:
 
     def _admit(self, request: Request, metered: bool) -> None:
         """Check the key. Raises: Unauthorized, KeyThrottled, KeyExhausted."""
-        if not self._keys.admits(request):
+        if not self._keys.admits(request.headers):
             self._ledger.admit(request, metered)
 
     def _finish(self, request: Request, status: int) -> None:

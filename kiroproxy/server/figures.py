@@ -11,11 +11,11 @@ import os
 from collections import Counter
 
 from kiroproxy import __version__
+from kiroproxy._keys import KeyCheck
 from kiroproxy.accounts.pool import View
 from kiroproxy.errors import Unauthorized
 from kiroproxy.metrics import CONTENT_TYPE, Gauge, Labels, render
 from kiroproxy.server.gateway import Gateway, now_ms
-from kiroproxy.server.keys import KeyCheck
 from kiroproxy.server.reply import send_bytes, send_json
 from kiroproxy.server.request import Request, Send
 
@@ -32,8 +32,8 @@ class Figures:
     async def metrics(self, request: Request, send: Send) -> None:
         """Tell every figure of all workers. Raises: Unauthorized."""
         config = self._gateway.config
-        is_user = KeyCheck(config.api_key).admits(request)
-        is_admin = KeyCheck(config.admin_api_key).admits(request)
+        is_user = KeyCheck(config.api_key).admits(request.headers)
+        is_admin = KeyCheck(config.admin_api_key).admits(request.headers)
         if not (is_user or is_admin):
             raise Unauthorized("invalid x-api-key")
         workers = set(self._gateway.workers()) | {os.getpid()}

@@ -5,7 +5,7 @@ keys are looked up in memory, limits are kept in the page that all workers share
 request is one tuple in a queue. Without an admin key and without a file of records there is no
 ledger at all. No prompt, answer or key goes into it.
 
-Theory of operation. Config's `apiKey` is checked by `keys.KeyCheck` and has no limits. Any other
+Theory of operation. Config's `apiKey` is checked by `_keys.KeyCheck` and has no limits. Any other
 key is looked up by its digest; `admit` counts the request in and `Grant.settle` counts it out,
 with what it used. Quotas are sums of a day and of a month (UTC), begun with what the records
 hold. A key that is changed is read again by every worker, which look every 50 ms.
@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from kiroproxy._meter import Meter, MeterFull
+from kiroproxy._request import Record
 from kiroproxy.accounts.page import open_meter, private_meter
 from kiroproxy.config import Config
 from kiroproxy.errors import Forbidden, GatewayError, RequestError, Unauthorized
@@ -30,7 +31,7 @@ from kiroproxy.records import clientkeys, reading
 from kiroproxy.records.clientkeys import ClientKey
 from kiroproxy.records.database import Database
 from kiroproxy.records.recorder import DAY_MS, Attempt, Done, Recorder
-from kiroproxy.server.request import Record, Request
+from kiroproxy.server.request import Request
 
 _log = logging.getLogger(__name__)
 

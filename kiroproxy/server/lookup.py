@@ -12,13 +12,13 @@ Source: `upstream.dispatch`; BEHAVIOUR.md, "Web search" and "Retries inside the 
 
 import uuid
 
+from kiroproxy._request import Record
 from kiroproxy.accounts.pool import Lease
 from kiroproxy.errors import GatewayError, Throttled, UpstreamError
 from kiroproxy.protocol import websearch
 from kiroproxy.protocol.request import Plan
 from kiroproxy.protocol.searching import WebSearch
 from kiroproxy.server.gateway import Gateway, now_ms
-from kiroproxy.server.request import Record
 from kiroproxy.upstream import verdict
 from kiroproxy.upstream.mending import mended
 

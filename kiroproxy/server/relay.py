@@ -17,13 +17,13 @@ import time
 from typing import Protocol
 
 from kiroproxy._pump import Outlet, Pump
+from kiroproxy._request import Record
 from kiroproxy.config import Config
 from kiroproxy.errors import GatewayError, UpstreamError, UpstreamTimeout
 from kiroproxy.protocol.request import Plan
 from kiroproxy.protocol.response import Fold
 from kiroproxy.protocol.stream import Answer
 from kiroproxy.server.gateway import Gateway, now_ms
-from kiroproxy.server.request import Record
 from kiroproxy.upstream.connection import Response
 from kiroproxy.upstream.dispatch import Exchange
 from kiroproxy.upstream.faults import classify_failure

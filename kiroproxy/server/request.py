@@ -1,4 +1,4 @@
-"""One client request: its id, its headers, its body under a limit, and what the log says of it.
+"""One client request: its head, as it arrived, and its body under a limit.
 
 Rules of this file: nothing is read that was not asked for; every read has a size and a time
 limit; a body never reaches the log above debug level.
@@ -7,16 +7,12 @@ Source: ASGI HTTP specification 2.4; Anthropic's request limits (32 MB).
 """
 
 import asyncio
-import time
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kiroproxy._plain import random_bytes
-from kiroproxy._pump import Outlet
+from kiroproxy._request import Arrived
 from kiroproxy.errors import (
-    GatewayError,
     PayloadTooLarge,
     RequestError,
     RequestTimeout,
@@ -26,7 +22,6 @@ from kiroproxy.errors import (
 if TYPE_CHECKING:
     from kiroproxy.server.ledger import Grant
     from kiroproxy.server.messages import Work
-    from kiroproxy.upstream.dispatch import Attempt
 
 # Our protocol's own extension of the ASGI scope; on other servers it is not there.
 OUTLET = "kiroproxy.outlet"
@@ -50,68 +45,13 @@ class ClientGone(Exception):
     """The client closed its connection; nobody is left to answer."""
 
 
-@dataclass(slots=True)
-class Record:
-    """What the log line of a request tells, and its row in the records.
-
-    Units: tokens; tries as counted by Kiro calls; what all of them cost, in Kiro's credits;
-    s of the monotonic clock.
-    """
-
-    model: str = ""
-    stream: bool = False
-    credential_id: int | None = None
-    tries: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    credits: float = 0.0
-    searches: int = 0
-    stop_reason: str = ""
-    error: str = ""
-    detail: str = ""  # upstream text: for this log line only
-    error_message: str = ""  # what the client was told
-    kiro_model: str = ""
-    key_id: int | None = None  # None = config's apiKey
-    cache_read_tokens: int = 0
-    first_token_s: float = 0.0  # 0 = no content came
-    cut: bool = False  # Kiro ended the answer short of its end
-    request_bytes: int = 0
-    attempts: "list[Attempt]" = field(default_factory=list)
-
-    def charge(self, credits: float) -> None:
-        """Add what one call cost; Kiro counts in hundredths, not in binary fractions."""
-        self.credits = round(self.credits + credits, 6)
-
-    def note(self, error: GatewayError) -> None:
-        """Keep why the request failed."""
-        self.error = type(error).__name__
-        self.error_message = error.message
-        self.detail = error.detail or self.detail
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether Kiro's model was at work: else `input_tokens` is an estimate nobody pays for."""
-        return bool(self.first_token_s or self.stop_reason)
-
-    def outcome(self, status: int) -> str:
-        """Return how the request ended: ok, error, cancelled or truncated."""
-        if self.error in ("client_closed", "cancelled"):
-            return "cancelled"
-        if status >= 400 or not status or (self.error and not self.error.startswith("search:")):
-            return "error"
-        return "truncated" if self.cut else "ok"
-
-
-class Request:
+class Request(Arrived):
     """A parsed request head and the way to its body."""
 
-    __slots__ = (
-        *("_receive", "client", "grant", "headers", "id", "method", "on_stop", "outlet", "path"),
-        *("query", "record", "started_s", "work"),
-    )
-    outlet: Outlet | None
-    client: tuple[str, int] | None
+    __slots__ = ("_receive", "on_stop")
     _receive: Receive
+    work: "Work | None"  # what began without a task; nothing reads the body then
+    grant: "Grant | None"  # a client key's; None = config's apiKey, or no key
 
     @classmethod
     def of(cls, scope: Scope, receive: Receive) -> "Request":
@@ -122,45 +62,18 @@ class Request:
         begun._receive = receive
         return begun
 
-    @classmethod
-    def whole(
-        cls,
-        target: bytes,
-        headers: dict[bytes, bytes],
-        outlet: Outlet,
-        client: tuple[str, int] | None,
-    ) -> "Request":
-        """Return a POST that came whole. Shape: names in lower case, none twice."""
-        path, _, query = target.partition(b"?")
-        request = cls.__new__(cls)
-        request._begin("POST", path.decode("ascii"), query, headers)
-        request.outlet, request.client = outlet, client
-        return request
-
     def __init__(self, scope: Scope, receive: Receive) -> None:
         headers: dict[bytes, bytes] = {}
         for name, value in scope["headers"]:  # ASGI gives names in lower case
             known = headers.get(name)
             headers[name] = value if known is None else known + b", " + value
-        self._begin(scope["method"], scope["path"], scope.get("query_string", b""), headers)
+        super().__init__(scope["method"], scope["path"], scope.get("query_string", b""), headers)
         extensions = scope.get("extensions", {})
         self.outlet = extensions.get(OUTLET)
         # Takes what to call when the server begins to drain; None on other servers.
         self.on_stop: Callable[[Callable[[], None]], None] | None = extensions.get(ON_STOP)
         self.client = scope.get("client")
         self._receive = receive
-
-    def _begin(self, method: str, path: str, query: bytes, headers: dict[bytes, bytes]) -> None:
-        self.id = f"req_{random_bytes(12).hex()}"
-        self.method, self.path, self.query, self.headers = method, path, query, headers
-        self.work: Work | None = None  # what began without a task; nothing reads the body then
-        self.grant: Grant | None = None  # a client key's; None = config's apiKey, or no key
-        self.record = Record()
-        self.started_s = time.monotonic()
-
-    def text(self, name: bytes) -> str:
-        """Return a header's value, "" where it is absent."""
-        return self.headers.get(name, b"").decode("latin-1").strip()
 
     async def receive(self) -> Message:
         """Hand on the server's next message, for the watch that waits for a disconnect."""
