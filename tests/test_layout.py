@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "_line": {"_wire", "errors"},
     "_pump": {"_sse", "_wire"},
     "_channel": set(),
-    "_plain": set(),
+    "_plain": {"_json", "_tally"},
     "_keys": set(),
     "_request": {"_plain"},
     "_counters": {"_request"},

@@ -10,16 +10,16 @@ session, one for the tool rounds of one user prompt; Claude Code's `metadata.use
 import re
 import uuid
 from collections.abc import Callable
-from hashlib import sha1, sha256
+from hashlib import sha256
 from typing import Any
 
 import orjson
 
 from kiroproxy._json import write
-from kiroproxy._plain import uuid_of
+from kiroproxy._plain import is_uuid, uuid_named
 
 _SPACE = uuid.UUID("6b1f0a52-3b67-5c0e-9c55-3f8d8a4c2d10")  # ours, fixed for ever
-_SPACE_BYTES = _SPACE.bytes
+SPACE = _SPACE.bytes
 _SESSION = re.compile(r"_session_(.+)$", re.DOTALL)
 
 
@@ -74,6 +74,8 @@ def _session(user_id: str) -> str:
 
 
 def _as_uuid(session: str) -> str:
+    if is_uuid(session):
+        return session
     try:
         return str(uuid.UUID(session))
     except ValueError:
@@ -82,4 +84,4 @@ def _as_uuid(session: str) -> str:
 
 def named(name: str) -> str:
     """Return what `uuid.uuid5(_SPACE, name)` writes; it is made twice for every request."""
-    return uuid_of(sha1(_SPACE_BYTES + name.encode(), usedforsecurity=False).digest(), 5)
+    return uuid_named(SPACE, name.encode())

@@ -55,7 +55,8 @@ class Corrections:
 
     def correct(self, model: str, tokens: int) -> int:
         """Return the better estimate."""
-        return round(tokens * self.factor(model))
+        factor = self._factors.get(model)
+        return tokens if factor is None else round(tokens * factor)
 
     def factors(self) -> dict[str, float]:
         """Return all factors in force, by model."""

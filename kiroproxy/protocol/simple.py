@@ -7,32 +7,29 @@ Theory of operation. Much of what `convert` costs is to find out that there are 
 history, no attachments, no thinking and no demands. A body with none of the members that could
 hold such, and one message of text alone, has one form on Kiro's side; it is written here at once.
 Of a call that was cut is told behind the answer that held it: a single message has no such.
+What is simple and what its body and plan look like stands here; `_plain` goes by it, compiled, for
+this is done for nearly every small request and shall cost less than reading its JSON.
 
 Source: request.convert, which the tests compare it with.
 """
 
 from collections.abc import Callable
-from dataclasses import fields
-from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
-import orjson
-
-from kiroproxy._plain import filled, texts_of
+from kiroproxy._plain import OWN, Mould, Simple
 from kiroproxy.protocol import conversation
 from kiroproxy.protocol.history import ORIGIN
 from kiroproxy.protocol.models import Catalogue
 from kiroproxy.protocol.request import BILLING_HEADER, OVERFLOW_FACTOR, Plan, uncorrected
-from kiroproxy.protocol.tokens import count_plain
+from kiroproxy.protocol.tokens import plain_measure
 
-# Members that change nothing in the request to Kiro, or what this file reads.
+# Members that change nothing in the request to Kiro, or what `_plain` reads.
 _KNOWN = frozenset(
     (
         *("model", "max_tokens", "messages", "stream", "system", "metadata"),
         *("temperature", "top_p", "top_k", "service_tier"),
     )
 )
-_NAMES = tuple(field.name for field in fields(Plan))
 # What the plan of a simple request has in common with every other's.
 _ALIKE: dict[str, object] = {
     "split_tags": False,
@@ -48,6 +45,22 @@ _ALIKE: dict[str, object] = {
     "written_calls": None,
     "_parts": None,
 }
+RULES: Final = Simple(
+    known=_KNOWN,
+    unwanted=BILLING_HEADER,
+    mould=Mould(Plan, OWN, _ALIKE),
+    measure=plain_measure,
+    overflow=OVERFLOW_FACTOR,
+    conversation_id=conversation.conversation_id,
+    space=conversation.SPACE,
+    first=b"/1",  # as conversation.numbered writes the first prompt
+    form=(
+        b'{"conversationState":{"agentContinuationId":"',
+        b'","agentTaskType":"vibe","chatTriggerType":"MANUAL","conversationId":"',
+        b'","currentMessage":{"userInputMessage":{"content":',
+    ),
+    ending=b',"modelId":%b,"origin":"' + ORIGIN.encode("ascii") + b'"}}}',
+)
 
 
 def plan(
@@ -61,56 +74,4 @@ def plan(
 
     Raises: NotFound — the model, as `convert` says it.
     """
-    texts = texts_of(body, _KNOWN, BILLING_HEADER)
-    limit, name, stream = body.get("max_tokens"), body.get("model"), body.get("stream", False)
-    if texts is None or type(limit) is not int or limit < 0:
-        return None
-    if type(name) is not str or type(stream) is not bool:
-        return None
-    system, said = texts
-    resolved = catalogue.resolve(name)
-    model = resolved.model
-    tokens = count_plain([*system, *said], name)
-    if resolved.thinking_suffix or tokens > model.context_window * OVERFLOW_FACTOR:
-        return None
-    conversation_id = _conversation(body, session_id, ids)
-    text = said[0] if len(said) == 1 else "\n".join(said)
-    if system:
-        text = "\n\n".join((*system, text))
-    values = _ALIKE | {
-        "requested_model": name,
-        "model": model,
-        "stream": stream,
-        "max_tokens": limit,
-        "input_tokens": correct(model.id, tokens),
-        "estimated_tokens": tokens,
-        "context_window": model.context_window,
-        "conversation_id": conversation_id,
-        "_open": _FORM
-        % (
-            conversation.numbered(conversation_id, 1).encode("ascii"),
-            conversation_id.encode("ascii"),
-            orjson.dumps(text),
-            orjson.dumps(model.id),
-        ),
-    }
-    return filled(Plan, _NAMES, tuple([values[each] for each in _NAMES]))
-
-
-def _conversation(body: dict[str, Any], session_id: str, ids: Callable[[], str]) -> str:
-    if session_id or body.get("metadata") is not None:
-        return conversation.conversation_id(body, session_id, ids)
-    begun = (
-        _NOBODY,
-        orjson.dumps(body.get("system")),
-        orjson.dumps(body["messages"][0]["content"]),
-    )
-    return conversation.named(sha256(b"".join(begun)).hexdigest())
-
-
-_NOBODY = orjson.dumps("")  # the user of a request that names none
-_FORM = (
-    b'{"conversationState":{"agentContinuationId":"%b","agentTaskType":"vibe",'
-    b'"chatTriggerType":"MANUAL","conversationId":"%b","currentMessage":{"userInputMessage":'
-    b'{"content":%b,"modelId":%b,"origin":"' + ORIGIN.encode("ascii") + b'"}}}'
-)
+    return RULES.plan(body, catalogue, ids, session_id, correct)

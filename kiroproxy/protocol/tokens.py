@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from kiroproxy._json import write
+from kiroproxy._tally import Weights
 from kiroproxy.errors import RequestError
 from kiroproxy.protocol import media
 from kiroproxy.protocol.documents import text_of
 from kiroproxy.protocol.sources import document_format, inline
-from kiroproxy.protocol.vocabulary import weigh, weigh_all
+from kiroproxy.protocol.vocabulary import weigh, weigh_all, weights
 
 # What the API adds around content; from the published answers: "Hello, Claude" is 3 tokens
 # and 10 input tokens.
@@ -88,9 +89,12 @@ def count_request(body: dict[str, Any]) -> int:
     return counted.fixed + round(weigh_all(counted.texts, dense=version >= _DENSE_SINCE))
 
 
-def count_plain(texts: list[str | bytes], model: str) -> int:
-    """Estimate what count_request does, for a request of one message that holds texts alone."""
-    return _REQUEST_TOKENS + round(weigh_all(texts, dense=_version(model) >= _DENSE_SINCE))
+def plain_measure(model: str) -> tuple[int, Weights]:
+    """Return what count_request is made of for one message that holds texts alone.
+
+    Shape: tokens besides the texts', and what the texts weigh by, all together.
+    """
+    return _REQUEST_TOKENS, weights(dense=_version(model) >= _DENSE_SINCE)
 
 
 def estimate_output(ascii_chars: int, other_chars: int, model: str = "") -> int:

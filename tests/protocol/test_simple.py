@@ -1,18 +1,24 @@
 """The short way to a plan: the plan that `convert` makes, or none."""
 
 import itertools
+import random
 import uuid
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, replace
+from functools import partial
 from typing import Any
 
+import orjson
 import pytest
 
-from kiroproxy._plain import random_bytes, uuid_of
-from kiroproxy.errors import NotFound
+from kiroproxy._plain import OWN, Mould, is_uuid, random_bytes, uuid_of
+from kiroproxy.errors import GatewayError, NotFound
 from kiroproxy.protocol import simple
 from kiroproxy.protocol.conversation import _SPACE, named
-from kiroproxy.protocol.models import Catalogue
+from kiroproxy.protocol.corrections import Corrections
+from kiroproxy.protocol.models import Catalogue, Resolved
 from kiroproxy.protocol.recollection import mark
-from kiroproxy.protocol.request import Plan, convert
+from kiroproxy.protocol.request import Plan, convert, parse_body
 
 SAID = {"role": "user", "content": "Hello!"}
 BODY = {"model": "claude-sonnet-4-5", "max_tokens": 1024, "stream": True, "messages": [SAID]}
@@ -50,6 +56,126 @@ def test_a_simple_request_has_the_plan_that_convert_makes() -> None:
         assert short == full, body
         assert short is not None
         assert short.body("arn") == full.body("arn")
+
+
+PIECES = (
+    *(
+        "word ",
+        "CamelCase",
+        "3.14",
+        "\n",
+        "\t",
+        '"',
+        "\\",
+        "\x1f",
+        "é",
+        "字",
+        "👋",
+        "\u2028",
+        "%b",
+        "{}",
+    ),
+    *("a" * 40, " " * 70, "/", "x-anthropic-billing-header:", "<thinking>", "_session_"),
+)
+
+
+def body_of(chosen: random.Random) -> dict[str, Any]:
+    """Make a body that is nearly always simple."""
+
+    def text() -> str:
+        return "".join(chosen.choices(PIECES, k=chosen.choice((0, 1, 1, 2, 5, 40))))
+
+    def block() -> dict[str, Any]:
+        cached = {"cache_control": {"type": "ephemeral"}} if chosen.random() < 0.3 else {}
+        return {"type": chosen.choice(["text"] * 30 + ["thought"]), "text": text(), **cached}
+
+    def texts() -> object:
+        return chosen.choice(
+            (text, lambda: [block() for _ in range(chosen.choice((0, 1, 1, 3)))])
+        )()
+
+    spellings = (*MODELS, "Claude-Sonnet-4.5", "claude-opus-4-8-thinking", "opus", "claude-owl-7")
+    odd: dict[str, Any] = {
+        "system": texts(),
+        "metadata": chosen.choice([*METADATA, {"user_id": f"x_session_{text()}"}, {"user_id": 7}]),
+        "stream": chosen.choice((True, False, None, "yes")),
+        "max_tokens": chosen.choice((0, 7, 1024, -1, True, 2**63)),
+        "temperature": chosen.choice((0, 0.7)),
+        "tools": [],
+    }
+    body = {"model": chosen.choice(spellings), "max_tokens": 9}
+    body["messages"] = [{"role": chosen.choice(["user"] * 9 + ["assistant"]), "content": texts()}]
+    return body | {name: value for name, value in odd.items() if chosen.random() < 0.3}
+
+
+def outcome(make: Callable[[], Plan | None]) -> Plan | str | None:
+    try:
+        return make()
+    except GatewayError as error:
+        return error.message
+
+
+def test_whatever_a_body_holds_its_short_way_ends_where_the_long_one_does() -> None:
+    chosen = random.Random(20)
+    catalogues = (Catalogue.BUILT_IN, Catalogue(Catalogue.BUILT_IN.models[4:], {"opus": "auto"}))
+    simple_ones = 0
+    for _ in range(6000):
+        body = parse_body(orjson.dumps(body_of(chosen)))
+        shared = {
+            "catalogue": chosen.choice(catalogues),
+            "ids": lambda: "an-id",
+            "session_id": chosen.choice(("", "", SESSION, SESSION.upper(), "a session")),
+            "correct": Corrections().correct,
+        }
+        short = outcome(partial(simple.plan, body, **shared))
+        if short is not None:
+            assert short == outcome(partial(convert, body, **shared)), body
+            simple_ones += isinstance(short, Plan)
+    assert 1000 < simple_ones < 5000
+
+
+def test_a_model_that_another_catalogue_knows_otherwise_is_resolved_anew() -> None:
+    sold = replace(Catalogue.BUILT_IN.resolve("auto").model, context_window=77)
+    for catalogue, window in ((Catalogue.BUILT_IN, 200_000), (Catalogue([sold]), 77)) * 2:
+        short = simple.plan(BODY | {"model": "auto"}, catalogue, lambda: "an-id", "")
+        assert short is not None
+        assert short.context_window == window
+
+
+def test_as_many_spellings_of_a_model_as_anyone_likes_are_understood() -> None:
+    for number in range(600):
+        name = f"claude-sonnet-4-5-{20250000 + number}"
+        short, full = both(BODY | {"model": name})
+        assert short == full
+        assert short is not None
+        assert short.requested_model == name
+
+
+def test_a_mould_makes_what_the_class_makes() -> None:
+    short, full = both(BODY)
+    assert short is not None
+    assert repr(short) == repr(full)
+    assert {name: getattr(short, name) for name in Plan.__slots__} == {
+        name: getattr(full, name) for name in Plan.__slots__
+    }
+    with pytest.raises(FrozenInstanceError):
+        short.max_tokens = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("own", [(), OWN[1:], (*OWN, "more")])
+def test_a_mould_that_does_not_fit_its_class_is_refused(own: tuple[str, ...]) -> None:
+    with pytest.raises(TypeError, match="not the slots of Plan"):
+        Mould(Plan, own, simple._ALIKE)
+    with pytest.raises(TypeError, match="2 members, 1 values"):
+        Mould(Resolved, ("model", "thinking_suffix"), {}).make(1)
+
+
+def test_a_uuid_is_known_by_how_the_library_writes_it() -> None:
+    assert is_uuid(SESSION)
+    for other in ("", SESSION.upper(), SESSION[:-1], SESSION + "0", SESSION.replace("-", "0")):
+        assert not is_uuid(other)
+    assert not is_uuid(SESSION[:-1] + "é")
+    assert not is_uuid(SESSION[:-1] + "g")
 
 
 def test_the_clients_session_names_the_conversation_here_too() -> None:
