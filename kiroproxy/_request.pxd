@@ -44,6 +44,7 @@ cdef class Record:
     cpdef int charge(self, double credits) except -1
     cpdef str outcome(self, int status)
     cdef bint answered(self) noexcept   # is_answered
+    cdef int tell(self, dict fields) except -1
 
 
 cdef class Arrived:

@@ -18,6 +18,9 @@ from kiroproxy._plain cimport fresh_id
 cdef double EXACT = 1e9  # above it millionths are not told apart from each other's neighbours
 cdef tuple NOTHING = ()
 
+cdef enum:
+    PATH_MAX = 200  # characters of a path that a log line shows
+
 
 @cython.final
 cdef class Record:
@@ -71,6 +74,32 @@ cdef class Record:
             return "error"
         return "truncated" if self.cut else "ok"
 
+    cdef int tell(self, dict fields) except -1:
+        """Add what a log line tells beyond the outcome, where there is something to tell."""
+        if self.credential_id is not None:  # 0 is a credential: the environment's
+            fields["credential_id"] = self.credential_id
+        if self.model:
+            fields["model"] = self.model
+        if self.stream:
+            fields["stream"] = True
+        if self.tries:
+            fields["tries"] = self.tries
+        if self.input_tokens:
+            fields["input_tokens"] = self.input_tokens
+        if self.output_tokens:
+            fields["output_tokens"] = self.output_tokens
+        if self.credits:
+            fields["credits"] = self.credits
+        if self.searches:
+            fields["searches"] = self.searches
+        if self.stop_reason:
+            fields["stop_reason"] = self.stop_reason
+        if self.error:
+            fields["error"] = self.error
+        if self.detail:
+            fields["detail"] = self.detail
+        return 0
+
 
 cdef class Arrived:
     """A parsed request head. Order: `whole`, or a subclass's own start calls `__init__`."""
@@ -89,6 +118,18 @@ cdef class Arrived:
         """Return a header's value, "" where it is absent."""
         cdef bytes value = self.headers.get(name)
         return "" if value is None else value.decode("latin-1").strip()
+
+    def told(self, int status) -> dict:
+        """Return what the log line of the request tells, now that it is over."""
+        cdef double ms = (monotonic_s() - self.started_s) * 1000
+        cdef dict fields = {
+            "method": self.method,
+            "path": self.path[:PATH_MAX],
+            "status": status,
+            "ms": rint(ms * 10) / 10,
+        }
+        self.record.tell(fields)
+        return fields
 
 
 cdef Arrived arrive(type kind, bytes target, dict headers, object outlet, object client):

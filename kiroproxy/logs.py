@@ -168,22 +168,28 @@ def _is_known_clean(name: str, message: str, fields: dict[str, object]) -> bool:
 
     The lines of ordinary requests differ in numbers only, and masks cost more than all the rest.
     """
-    words = {key: value if type(value) is str else 0 for key, value in fields.items()}
-    if any(type(value) not in _HARMLESS for value in fields.values()):
+    values = fields.values()
+    if not _HARMLESS.issuperset(map(type, values)):
         return False
-    try:
-        shape = orjson.dumps((name, message, words))
-    except TypeError:
-        return False
-    return _is_clean(shape, len(_own), len(_starts))
+    words = tuple([value if type(value) is str else 0 for value in values])
+    return _is_clean(name, message, tuple(fields), words, len(_own), len(_starts))
 
 
 _HARMLESS = frozenset((str, int, float, bool, type(None)))
 
 
 @functools.lru_cache(maxsize=512)
-def _is_clean(shape: bytes, *_known_secrets: int) -> bool:
-    text = shape.decode()
+def _is_clean(
+    name: str,
+    message: str,
+    keys: tuple[str, ...],
+    words: tuple[str | int, ...],
+    *_known_secrets: int,
+) -> bool:
+    try:
+        text = orjson.dumps((name, message, dict(zip(keys, words, strict=True)))).decode()
+    except TypeError:
+        return False
     return "\\" not in text and mask(text) == text and not _CONTROLS.search(text)
 
 
@@ -198,6 +204,33 @@ def fields_of(record: logging.LogRecord) -> dict[str, object]:
     """Return the `extra={"fields": {...}}` a call attached, or nothing."""
     fields = getattr(record, "fields", None)
     return fields if isinstance(fields, dict) else {}
+
+
+# All that `logging` finds out about a line, most of which nothing of ours writes.
+_UNSAID = vars(logging.LogRecord("", 0, __file__, 0, "", None, None))
+
+
+def tell(
+    logger: logging.Logger, level: int, message: str, fields: dict[str, object], request_id: str
+) -> None:
+    """Log a line as `logger.log` does. Order: only if the level is enabled.
+
+    Cost: before any handler, a third of that, which looks for caller, thread and process.
+    """
+    now = time.time()
+    record = logging.LogRecord.__new__(logging.LogRecord)
+    record.__dict__ = {
+        **_UNSAID,
+        "name": logger.name,
+        "msg": message,
+        "levelno": level,
+        "levelname": logging.getLevelName(level),
+        "created": now,
+        "msecs": now % 1 * 1000,
+        "fields": fields,
+        "request_id": request_id,
+    }
+    logger.handle(record)
 
 
 def _masked(value: object) -> object:

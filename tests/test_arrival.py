@@ -105,3 +105,21 @@ def test_an_answer_is_known_by_its_first_token_or_its_end() -> None:
     assert record.is_answered
     record.stop_reason, record.first_token_s = "", 0.1
     assert record.is_answered
+
+
+def test_the_log_line_of_a_request_tells_what_there_is_to_tell() -> None:
+    request = arrived(b"/" + b"x" * 300)
+    assert list(request.told(404)) == ["method", "path", "status", "ms"]
+    record = request.record
+    record.credential_id, record.model, record.stream, record.tries = 0, "claude", True, 2
+    record.input_tokens, record.output_tokens, record.credits, record.searches = 3, 4, 0.07, 1
+    record.stop_reason, record.error, record.detail = "end_turn", "Throttled", "later"
+    told = request.told(200)
+    took_ms = told.pop("ms")
+    assert isinstance(took_ms, float) and 0 <= took_ms == round(took_ms, 1)
+    assert list(told.items()) == [
+        *(("method", "POST"), ("path", "/" + "x" * 199), ("status", 200), ("credential_id", 0)),
+        *(("model", "claude"), ("stream", True), ("tries", 2), ("input_tokens", 3)),
+        *(("output_tokens", 4), ("credits", 0.07), ("searches", 1), ("stop_reason", "end_turn")),
+        *(("error", "Throttled"), ("detail", "later")),
+    ]

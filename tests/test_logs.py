@@ -215,3 +215,21 @@ def test_a_field_s_name_makes_its_value_a_secret_every_time(name: str) -> None:
     for _ in range(3):
         logging.getLogger("t").info("told", extra={"fields": {name: SECRET, "n": 1}})
     assert SECRET not in stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", [logs.JsonFormatter, logs.TerminalFormatter])
+@pytest.mark.parametrize("detail", ["plain", f"refused: Bearer {SECRET}", "two\nlines", "\ud800"])
+def test_a_line_that_is_told_is_the_one_that_would_be_logged(
+    kind: type[logging.Formatter], detail: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger, fields = logging.getLogger("kiroproxy.told"), {"status": 200, "detail": detail}
+    with caplog.at_level(logging.INFO):
+        logger.log(logging.WARNING, "request", extra={"fields": fields, "request_id": "req_1"})
+        logs.tell(logger, logging.WARNING, "request", fields, "req_1")
+    logged, told = caplog.records
+    assert abs(told.created - logged.created) < 60 and 0 <= told.msecs < 1000
+    told.created, told.msecs = logged.created, logged.msecs
+    line = kind().format(told)
+    assert line == kind().format(logged)
+    assert SECRET not in line and "req_1" in line and "\n" not in line
+    assert vars(told).keys() == vars(logged).keys()

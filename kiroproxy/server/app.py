@@ -22,7 +22,7 @@ from kiroproxy.errors import (
     MethodNotAllowed,
     NotFound,
 )
-from kiroproxy.logs import REQUEST_ID
+from kiroproxy.logs import REQUEST_ID, tell
 from kiroproxy.server.express import Express, Lane, Link, is_messages
 from kiroproxy.server.figures import Figures
 from kiroproxy.server.gateway import Gateway
@@ -36,11 +36,6 @@ _log = logging.getLogger(__name__)
 
 Handler = Callable[[Request, Send], Awaitable[None]]
 
-# What a log line tells of a request beyond its outcome, where there is something to tell.
-_TOLD = (
-    *("model", "stream", "tries", "input_tokens", "output_tokens", "credits"),
-    *("searches", "stop_reason", "error", "detail"),
-)
 # At the end of the drain the last streams are told so; they get this long to pass it on.
 FAREWELL_S = 2.0
 
@@ -323,14 +318,5 @@ def _log_line(request: Request, status: int) -> None:
     level = logging.WARNING if failed else logging.INFO
     if not _log.isEnabledFor(level):
         return
-    fields: dict[str, object] = {
-        "method": request.method,
-        "path": request.path[:200],
-        "status": status,
-        "ms": round((time.monotonic() - request.started_s) * 1000, 1),
-    }
-    if record.credential_id is not None:  # 0 is a credential: the environment's
-        fields["credential_id"] = record.credential_id
-    fields |= {name: value for name in _TOLD if (value := getattr(record, name))}
     # An express request has no task whose context could tell its id.
-    _log.log(level, "request", extra={"fields": fields, "request_id": request.id})
+    tell(_log, level, "request", request.told(status), request.id)
