@@ -5,33 +5,42 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-# Every module is compiled and the page built: beside other work that takes longer than a test may.
-pytestmark = pytest.mark.timeout(120)
 NODE_MODULES = ROOT / "admin-ui" / "node_modules"
-# Compiling everything once takes half a minute where other tests run beside it.
+# Every module is compiled and the page built: beside other work that takes longer than a test may.
 pytestmark = pytest.mark.timeout(120)
 BUILD_FILES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build from a copy that holds nothing built; unoptimised, since only contents matter."""
+    """Build from a copy without the page, as after a build that changed nothing since.
+
+    `make build` has just compiled every module by the same setup.py. Its C files are there for a
+    wheel to leave out; its modules stand where setuptools keeps its own, which compiles again
+    only what has a newer source.
+    """
     tree = tmp_path_factory.mktemp("wheel")
-    ignore = shutil.ignore_patterns("*.so", "*.c", "__pycache__", "static", "node_modules")
+    ignore = shutil.ignore_patterns("*.so", "__pycache__", "static", "node_modules")
     for folder in ("kiroproxy", "admin-ui", ".ci"):
         shutil.copytree(ROOT / folder, tree / folder, ignore=ignore)
     if NODE_MODULES.exists():  # as `make ui` leaves them; else npm fetches them here
         (tree / "admin-ui" / "node_modules").symlink_to(NODE_MODULES)
+    kept = f"build/lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}/kiroproxy"
+    (tree / kept).mkdir(parents=True)
+    for module in (ROOT / "kiroproxy").glob("*.so"):
+        shutil.copy2(module, tree / kept)
     for name in BUILD_FILES:
         shutil.copy(ROOT / name, tree / name)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
     command += ["--no-build-isolation", "--wheel-dir", str(tree / "dist"), str(tree)]
+    # Unoptimised what it does compile, since only contents matter.
     environ = os.environ | {"KIROPROXY_DEBUG": "1"}
     subprocess.run(command, check=True, env=environ, cwd=tree, capture_output=True)
     (built,) = (tree / "dist").glob("*.whl")

@@ -1,5 +1,6 @@
 """The load programs, built once, and the benchmarks' package on the path."""
 
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,9 @@ if str(ROOT) not in sys.path:
 @pytest.fixture(scope="session")
 def programs() -> Path:
     """The folder that holds `kiro` and `load`."""
-    done = subprocess.run(["make", "load"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    with (ROOT / "Makefile").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # tests that run beside these make them only once
+        done = subprocess.run(["make", "load"], cwd=ROOT, capture_output=True, text=True)
     if "OpenSSL headers are missing" in done.stdout:
         pytest.skip("the load programs need OpenSSL's headers")
     assert done.returncode == 0, done.stdout + done.stderr

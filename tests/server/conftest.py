@@ -146,9 +146,13 @@ def sse(raw: bytes) -> list[tuple[str, dict[str, Any]]]:
 
 
 @pytest.fixture
-async def run_gateway(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+async def run_gateway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[..., Any]]:
     """Return `await run_gateway(*scripts, limits=…, uvicorn={}, **settings) -> Gateway`."""
     stack = contextlib.AsyncExitStack()
+    # How long a next try waits is what tests/upstream/test_dispatch.py looks at.
+    monkeypatch.setattr("kiroproxy.upstream.dispatch._BACKOFF_FIRST_S", 0.01)
 
     async def start(
         *scripts: Script,

@@ -444,6 +444,7 @@ async def test_a_long_search_is_pinged_and_trips_no_limit(run_gateway: Any) -> N
         answer("Found."),
         first_byte_timeout_s=0.5,
         idle_timeout_s=0.5,
+        early_start_s=0.01,
         ping_interval_s=0.1,
     )
     gateway.sim.enqueue(Script((Hold(), *found("https://a.example").steps)), route="mcp")
