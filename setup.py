@@ -30,6 +30,8 @@ MODULES = (
     "_wire",
     "_line",
     "_pump",
+    "_launch",
+    "_express",
     "_channel",
     "_ring",
     "_roster",

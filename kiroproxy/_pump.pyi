@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from typing import Self
 
+from kiroproxy._line import Listener
 from kiroproxy._sse import Translator
 from kiroproxy._wire import Consumer
 
@@ -29,23 +30,24 @@ class Pump(Consumer):
     ) -> Self: ...
     def close(self) -> None: ...
 
+class Owner(Listener):
+    def content_came(self) -> None: ...
+    def last_events(self) -> bytes | None: ...
+    def done(self) -> None: ...
+    def came_whole(self) -> None: ...
+
 class Carrier(Pump):
     def __new__(
         cls,
         translator: Translator,
         outlet: Outlet,
         on_content: Callable[[], object] | None,
-        on_end: Callable[[], bytes | None],
-        on_done: Callable[[], object],
+        owner: Owner,
     ) -> Self: ...
     @property
     def has_begun(self) -> bool: ...
     def lead(self, head: bytes, opening: bytes) -> None: ...
 
 class Gatherer(Consumer):
-    def __new__(
-        cls,
-        translator: Translator,
-        on_content: Callable[[], object] | None,
-        on_end: Callable[[], object],
-    ) -> Self: ...
+    def __new__(cls, translator: Translator, owner: Owner) -> Self: ...
+    def close(self) -> None: ...

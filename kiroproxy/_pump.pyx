@@ -18,6 +18,7 @@ from libc.stdint cimport uint8_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy
 
+from kiroproxy._line cimport Listener
 from kiroproxy._sse cimport Translator
 from kiroproxy._wire cimport DONE, Consumer
 
@@ -30,13 +31,6 @@ cdef class Outlet:
 
     Order: pause, resume and close are the transport's callbacks, handed on by the server.
     """
-
-    cdef object _write           # the transport's
-    cdef object _on_close        # whom a lost client concerns
-    cdef Pump _pump              # who feels a full buffer
-    cdef readonly bint paused    # the client's buffer is above its high-water mark
-    cdef readonly bint closed    # the client is gone
-    cdef readonly double wrote_at  # in the loop's seconds
 
     def __cinit__(self, write):
         self._write = write
@@ -93,10 +87,6 @@ cdef class Pump(Consumer):
     Cost: one bytes object and one copy of the events a read.
     """
 
-    cdef Translator _translator
-    cdef Outlet _outlet
-    cdef object _on_content      # called once, at the first content; None when it has been
-
     def __cinit__(
         self, Translator translator not None, Outlet outlet not None, on_content, *rest
     ):
@@ -136,20 +126,32 @@ cdef class Pump(Consumer):
         return 0
 
 
+cdef class Owner(Listener):
+    """Whose response a carrier or a gatherer brings; cpdef, so that tests can be one in Python."""
+
+    cpdef content_came(self):
+        """Note that the answer has its first content. Called once."""
+
+    cpdef bytes last_events(self):
+        """Return the last events, all that wait included; None = the answer was not complete."""
+
+    cpdef done(self):
+        """Note that the last events are written."""
+
+    cpdef came_whole(self):
+        """Note that the body of a gathered answer ended cleanly."""
+
+
 cdef class Carrier(Pump):
     """A pump that carries a whole response: what goes before the first events, and the end.
 
-    Shape: `on_end` returns the last events, all that wait included, or None when the answer was
-    not complete; after those are written `on_done` is called. A short answer is one write.
+    Shape: at the body's end the owner is asked for the last events, and told when they are
+    written. A short answer is one write.
     Order: attach it, then lead(); it writes at the end of the read that is being taken apart.
     """
 
-    cdef bytes _lead             # status line and headers; None once written
-    cdef bytes _opening          # the events before Kiro's first
-    cdef object _on_end, _on_done
-
-    def __cinit__(self, translator, outlet, on_content, on_end, on_done):
-        self._on_end, self._on_done = on_end, on_done
+    def __cinit__(self, translator, outlet, on_content, Owner owner not None):
+        self._owner = owner
 
     @property
     def has_begun(self) -> bool:
@@ -160,17 +162,23 @@ cdef class Carrier(Pump):
         """Begin the response with the first write."""
         self._lead, self._opening = head, opening
 
+    def close(self) -> None:
+        """Let go of the client, and of the owner."""
+        self._owner = None
+        Pump.close(self)
+
     cdef int flush(self, double now) except -1:
         cdef Py_ssize_t size = self._translator.waiting(), before
         cdef bytes last, chunk
-        if self._opening is None:  # being attached: it leads when it knows how
+        cdef Owner owner = self._owner
+        if self._opening is None or owner is None:  # being attached: it leads when it knows how
             return 0
         if self.source is not None and self.source.phase == DONE and self._is_whole():
-            last = self._on_end()
+            last = owner.last_events()
             if last is not None:
                 self._note_content()
                 self._put_last(last, now)
-                self._on_done()
+                owner.done()
                 return 0
             size = self._translator.waiting()
         if self._lead is not None:
@@ -184,6 +192,12 @@ cdef class Carrier(Pump):
             chunk, self._lead = self._lead + chunk, None
             self._outlet.put(chunk, now)
         return Pump.flush(self, now)
+
+    cdef int _note_content(self) except -1:
+        if not self._is_told and self._owner is not None and self._translator.is_content():
+            self._is_told = True
+            self._owner.content_came()
+        return 0
 
     cdef bint _is_whole(self) noexcept:
         return self._translator.failure is None and not self._translator.is_finished()
@@ -200,26 +214,31 @@ cdef class Carrier(Pump):
 cdef class Gatherer(Consumer):
     """Puts a whole answer through a translator, where its events wait for the end.
 
-    Shape: `on_end` is called at the body's clean end, unless the answer failed or ended early.
+    Shape: the owner is told of the body's clean end, unless the answer failed or ended early.
     """
 
-    cdef Translator _translator
-    cdef object _on_content, _on_end
+    def __cinit__(self, Translator translator not None, Owner owner not None):
+        self._translator, self._owner = translator, owner
 
-    def __cinit__(self, Translator translator not None, on_content, on_end):
-        self._translator, self._on_content, self._on_end = translator, on_content, on_end
+    def close(self) -> None:
+        """Let go of the owner."""
+        self._owner = None
 
     cdef int consume(self, const uint8_t *data, Py_ssize_t size) except -1:
         return self._translator.take_in(data, size)
 
     cdef int flush(self, double now) except -1:
-        if self._on_content is not None and self._translator.is_content():
-            on_content, self._on_content = self._on_content, None
-            on_content()
-        if self.source is not None and self.source.phase == DONE:
-            if self._translator.failure is None and not self._translator.is_finished():
-                self._on_end()
-        self.is_done = self._translator.failure is not None or self._translator.is_finished()
+        cdef Owner owner = self._owner
+        cdef bint has_failed = self._translator.failure is not None
+        if owner is None:
+            return 0
+        if not self._is_told and self._translator.is_content():
+            self._is_told = True
+            owner.content_came()
+        self.is_done = has_failed or self._translator.is_finished()
+        if self.source is not None and self.source.phase == DONE and not self.is_done:
+            owner.came_whole()
+            self.is_done = self._translator.failure is not None
         return 0
 
 

@@ -141,6 +141,15 @@ class Pool:
         Cost: see `Roster.take`; one lease is allocated. The first choice for a model that some
             lack costs O(slots), until something becomes known anew.
         """
+        return Lease(*self.lease(model_id, conversation, now_ms, exclude))
+
+    def lease(
+        self, model_id: str, conversation: str, now_ms: int, exclude: Collection[int] = ()
+    ) -> tuple[Slot, bool]:
+        """Choose a credential as `acquire` does, for who gives it back to the ring himself.
+
+        Shape: returns its slot, and whether this request is to prove it well.
+        """
         choice = self._choice(model_id, now_ms)
         if not choice.order and self._slots:
             raise NotFound(f"model: {model_id} is not included in the plan of any credential")
@@ -148,7 +157,7 @@ class Pool:
         taken = choice.roster.take(now_ms, conversation, self.mode != "priority", excluded)
         if taken < 0:
             raise self._why_nobody(choice, excluded, now_ms)
-        return Lease(choice.order[taken >> 1], bool(taken & 1))
+        return choice.order[taken >> 1], bool(taken & 1)
 
     def report(self, lease: Lease, error: GatewayError | None, now_ms: int) -> None:
         """Note how a try ended; None = Kiro answered. May be called once for every try."""

@@ -23,7 +23,7 @@ from kiroproxy.errors import (
     NotFound,
 )
 from kiroproxy.logs import REQUEST_ID, tell
-from kiroproxy.server.express import Express, Lane, Link, is_messages
+from kiroproxy.server.express import Lane
 from kiroproxy.server.figures import Figures
 from kiroproxy.server.gateway import Gateway
 from kiroproxy.server.info import Info
@@ -79,7 +79,7 @@ class App:
         self._gateway, self._ledger, self._mount = gateway, ledger, mount
         self._info, self._figures = Info(gateway), Figures(gateway)
         self._messages = Messages(gateway)
-        self._lane = Lane(gateway, self._messages, self._finish)
+        self._lane = Lane(gateway, self._messages, _is_messages, self._admit, self._finish)
         self._running: set[asyncio.Task[None]] = set()
         self._routes = self._table()
         gateway.settings.on_change(self._change_key)
@@ -160,26 +160,10 @@ class App:
                 _log_line(request, answer.status)
             REQUEST_ID.reset(token)
 
-    def express(
-        self, link: Link, data: bytes, target: bytes, headers: dict[bytes, bytes], raw: bytes
-    ) -> Express | None:
-        """Take a request that came whole and needs no task; None: serve it as any other.
-
-        Shape: `data` is all of it, the rest what was read of that.
-        Order: go() on what is returned, once the connection knows it.
-        """
-        if not is_messages(target, normal_path):
-            return None
-        request = Request.whole(target, headers, link.outlet, link.client)
-        begun = self._lane.begin(link, data, request, raw, self._admit)
-        if begun is not None:
-            self._gateway.metrics.began()
-        return begun
-
     @property
-    def is_expressing(self) -> bool:
-        """Whether a request is under way that no task serves."""
-        return self._lane.is_busy
+    def express(self) -> Lane:
+        """The way of requests that come whole and need no task."""
+        return self._lane
 
     def _admit(self, request: Request, metered: bool) -> None:
         """Check the key. Raises: Unauthorized, KeyThrottled, KeyExhausted."""
@@ -236,6 +220,7 @@ class App:
         await receive()
         try:
             await self._gateway.start()
+            self._lane.start()
             await self._ledger.start()
             if self._mount is not None:
                 await self._mount.start()
@@ -291,6 +276,11 @@ def normal_path(path: str) -> str:
     while start < len(parts) and parts[start] in ("v1", "cc"):
         start += 1
     return "/".join(parts[start:])
+
+
+def _is_messages(target: bytes) -> bool:
+    """Tell whether a request target is that of the conversation endpoint."""
+    return normal_path(target.partition(b"?")[0].decode("ascii")) == "messages"
 
 
 def _allow(methods: dict[str, Route]) -> bytes:

@@ -36,17 +36,15 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from kiroproxy._head import read_request
+from kiroproxy._express import Express
 from kiroproxy._pump import Outlet
 from kiroproxy.errors import GatewayError, RequestError, RequestTimeout
-from kiroproxy.server.express import Express
+from kiroproxy.server.express import Lane
 from kiroproxy.server.reply import error_body
 from kiroproxy.server.request import BEGUN, ON_STOP, OUTLET, Request
 from kiroproxy.server.sink import STREAM_HEADERS
 
 _log = logging.getLogger(__name__)
-
-Offer = Callable[["Protocol", bytes, bytes, dict[bytes, bytes], bytes], Express | None]
 
 # Many clients write head and body by two calls, so that the body arrives a moment later.
 HELD_S = 0.02
@@ -142,7 +140,7 @@ class Protocol(HttpToolsProtocol):
     __slots__ = (
         *("_arrived_bytes", "_awaited", "_begun", "_body_bytes", "_deadline", "_deaf", "_express"),
         *("_fed", "_framed_bytes", "_headers_bytes", "_held", "_held_timer", "_idle_since"),
-        *("_in_head", "_in_message", "_is_upgrade", "_kept", "_limits", "_offer", "_refusal"),
+        *("_in_head", "_in_message", "_is_upgrade", "_kept", "_lane", "_limits", "_refusal"),
         *("_rest_timer", "outlet"),
     )
 
@@ -161,7 +159,7 @@ class Protocol(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._awaited = Awaited.HEAD
         self._deaf = False  # refused: whatever else arrives is dropped
-        self._offer: Offer | None = getattr(self.app, "express", None)
+        self._lane: Lane | None = getattr(self.app, "express", None)
         self._express: Express | None = None  # the request that is served without a task
         self._kept: list[bytes] = []  # what arrived behind it
         self._held = b""  # an ordinary head whose body is to follow
@@ -352,19 +350,18 @@ class Protocol(HttpToolsProtocol):
         return cycle is None or cycle.response_complete
 
     def _take_express(self, data: bytes, *, may_hold: bool = True) -> bool:
-        found = read_request(data) if self._offer is not None else None
+        if self._lane is None:
+            return False
+        found = self._lane.take(self, data)
+        if found is None:
+            return False
         if isinstance(found, int):
             return may_hold and self._hold(data, found)
-        if found is None or self._offer is None:
-            return False
-        express = self._offer(self, data, *found)
-        if express is None:
-            return False
         self._unset_keepalive_if_required()
         self._awaited = Awaited.NOTHING
         self._disarm()
-        self._express = express
-        express.go()
+        self._express = found
+        found.go()
         return True
 
     def _hold(self, data: bytes, missing_bytes: int) -> bool:
@@ -394,9 +391,12 @@ class Protocol(HttpToolsProtocol):
         if held:
             self._feed(held)
 
-    def response_head(self, request_id: str) -> bytes:
-        """Return status line and headers of a streamed answer, as the server would write them."""
-        return _stream_head(self.server_state.default_headers) % request_id.encode("ascii")
+    def response_form(self) -> bytes:
+        """Return status line and headers of a streamed answer, as the server would write them.
+
+        Shape: "%b" stands for the request id, "%%" for a percent sign.
+        """
+        return _stream_head(self.server_state.default_headers)
 
     def whole_head(self, request_id: str, size_bytes: int) -> bytes:
         """Return status line and headers of a whole answer, as the server would write them."""
@@ -416,17 +416,16 @@ class Protocol(HttpToolsProtocol):
 
     def hand_over(self, express: Express) -> None:
         """Have a request that began without a task served by one."""
-        self._express, self._begun = None, express.work.request
-        self._feed(express.data)
+        self._express, self._begun = None, express.request
+        self._feed(express.head)
         if self._begun is not None or self.cycle is None:  # our reader took what the parser refuses
             self._begun = None
-            express.abandon()
+            if self._lane is not None:
+                self._lane.abandon(express.request)
             self.transport.abort()
             return
-        self.cycle.body = bytearray()  # read already
-        if express.work.started:
+        if express.started:
             self.cycle.response_started = self.cycle.chunked_encoding = True
-        express.data = b""
         self._feed_kept()
 
     def _feed_kept(self) -> None:

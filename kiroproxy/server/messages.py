@@ -18,7 +18,7 @@ import logging
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from kiroproxy._plain import random_bytes
 from kiroproxy.config import Config
@@ -51,6 +51,17 @@ class Draining(GatewayError):
     kind = "overloaded_error"
 
 
+class Planned(Protocol):
+    """What planning reads of a request; `Work` and `_express.Express` are such."""
+
+    @property
+    def request(self) -> Request: ...
+    @property
+    def body(self) -> dict[str, Any]: ...
+    @property
+    def config(self) -> Config: ...
+
+
 class Messages:
     """The conversation endpoint of one worker."""
 
@@ -72,7 +83,11 @@ class Messages:
             shown = raw[:LOGGED_BODY_BYTES].decode("utf-8", "replace")
             _log.debug("request body", extra={"fields": {"bytes": len(raw), "body": shown}})
         async with Watch(request) as watch:
-            work = request.work or Work(request, config, await read(raw), len(raw))
+            work = request.work
+            if work is None:
+                work = Work(request, config, await read(raw), len(raw))
+                request.record.model = str(work.body.get("model", ""))[:200]  # whatever it is
+                request.record.stream = work.body.get("stream") is True
             work.watch = watch
             del raw  # it may be 32 MB, and nobody reads it again
             try:
@@ -83,7 +98,7 @@ class Messages:
             finally:
                 work.close()
 
-    def plan_now(self, work: "Work") -> Plan | None:
+    def plan_now(self, work: "Planned") -> Plan | None:
         """Plan a small request that needs no waiting, None otherwise. Raises: GatewayError."""
         session_id = work.request.text(b"x-claude-code-session-id")
         plan = simple.plan(
@@ -113,7 +128,7 @@ class Messages:
             plan = await self._translated(work, work.body)
         return self._accepted(work, plan)
 
-    def _accepted(self, work: "Work", plan: Plan) -> Plan:
+    def _accepted(self, work: "Planned", plan: Plan) -> Plan:
         """Note what was planned. Raises: Forbidden — the key may not use the model."""
         request = work.request
         if request.grant is not None:
@@ -126,7 +141,7 @@ class Messages:
         """Plan the call that goes on behind what was said and found so far."""
         return await self._translated(work, continued(work.body, blocks, max_tokens))
 
-    def _converter(self, work: "Work") -> Callable[[dict[str, Any]], Plan]:
+    def _converter(self, work: "Planned") -> Callable[[dict[str, Any]], Plan]:
         return functools.partial(
             convert,
             catalogue=self._gateway.catalogue,
@@ -240,8 +255,6 @@ class Work:
         self.answer: Answer | None = None
         self.started = False  # the client has the response's beginning
         self.bug: Exception | None = None  # of ours, to be told and logged
-        request.record.model = str(body.get("model", ""))[:200]  # whatever it is, so far
-        request.record.stream = body.get("stream") is True
 
     def close(self) -> None:
         """Let go of what began without a task, should no task have taken it over."""

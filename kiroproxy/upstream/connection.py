@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
+from kiroproxy._line import Line
 from kiroproxy._wire import Consumer
 from kiroproxy.config import Source, Times
 from kiroproxy.errors import ConnectionLost, InternalError, ProtocolViolation
@@ -38,11 +39,11 @@ class Response:
 
     __slots__ = ("_connection", "_release", "headers", "sent_at", "status")
 
-    def __init__(self, connection: Connection, release: Callable[[Connection], None]) -> None:
+    def __init__(self, connection: Line, release: Callable[[Line], None]) -> None:
         self.status = connection.status
         self.headers = connection.headers
         self.sent_at = connection.sent_at
-        self._connection: Connection | None = connection
+        self._connection: Line | None = connection
         self._release = release
 
     async def chunk(self) -> bytes:
@@ -86,7 +87,7 @@ class Response:
         return b"".join(pieces)
 
     @property
-    def connection(self) -> Connection | None:
+    def connection(self) -> Line | None:
         """What it arrives on; None once closed."""
         return self._connection
 
@@ -113,7 +114,7 @@ class Form:
     Raises: InternalError — the URL is no http or https URL; a value would break out of its line.
     """
 
-    __slots__ = ("_after", "_before", "key")
+    __slots__ = ("key", "lines")
 
     def __init__(
         self,
@@ -125,16 +126,13 @@ class Form:
     ) -> None:
         target = _split(url)
         self.key = _key(target, proxy)
-        self._before, self._after = _lines(method, target, headers).split(gap)
+        before, after = _lines(method, target, headers).split(gap)
+        self.lines = before, after
 
     def head(self, filling: bytes, length: int) -> bytes:
         """Return the head of one request. `filling` is ours: an id, nothing a client wrote."""
-        return b"%b%b%b\r\ncontent-length: %d\r\n\r\n" % (
-            self._before,
-            filling,
-            self._after,
-            length,
-        )
+        before, after = self.lines
+        return b"%b%b%b\r\ncontent-length: %d\r\n\r\n" % (before, filling, after, length)
 
 
 class Call:
@@ -142,9 +140,16 @@ class Call:
 
     __slots__ = ("body", "connection", "head", "key", "times")
 
-    def __init__(self, key: Key, head: bytes, body: bytes, times: Times) -> None:
+    def __init__(
+        self,
+        key: Key,
+        head: bytes,
+        body: bytes,
+        times: Times,
+        connection: Line | None = None,
+    ) -> None:
         self.key, self.head, self.body, self.times = key, head, body, times
-        self.connection: Connection | None = None  # the idle one it was written to
+        self.connection = connection  # the idle one it was written to
 
     @classmethod
     def of(
@@ -180,7 +185,7 @@ class ConnectionPool:
         self._security = Security(self._context)
         self._limits: tuple[Times | None, Limits] = None, Limits(0, 0, 0)  # of the latest call
         self._buffer = memoryview(bytearray(READ_BUFFER_BYTES))
-        self._idle: dict[Key, list[Connection]] = {}
+        self._idle: dict[Key, list[Line]] = {}
         self._open: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._all_closed: asyncio.Event | None = None
@@ -215,25 +220,27 @@ class ConnectionPool:
         self.launch(call)
         return await self.answer(call)
 
-    def has_idle(self, key: Key) -> bool:
-        """Whether launch() would find a connection."""
-        return bool(self._idle.get(key))
+    def take_idle(self, key: Key) -> Line | None:
+        """Return a connection that waits for a request, None if there is none.
+
+        Order: send() on it, then release() it, or have answer() or landed() take it over.
+        """
+        if self._all_closed is not None:
+            raise InternalError("the gateway is shutting down")
+        stack = self._idle.get(key)
+        return stack.pop() if stack else None
 
     def launch(self, call: Call) -> bool:
         """Write a request to an idle connection, if there is one. Order: answer() afterwards."""
-        if self._all_closed is not None:
-            raise InternalError("the gateway is shutting down")
-        stack = self._idle.get(call.key)
-        if not stack:
+        call.connection = self.take_idle(call.key)
+        if call.connection is None:
             return False
-        call.connection = stack.pop()
-        call.connection.send(call.head, call.body, self._limits_of(call.times))
+        call.connection.send(call.head, call.body, self.limits_of(call.times))
         return True
 
-    def landed(self, call: Call) -> Response:
+    def landed(self, connection: Line) -> Response:
         """Return the answer to a launched request whose head is there."""
-        assert call.connection is not None, "launched"
-        return Response(call.connection, self._release)
+        return Response(connection, self.release)
 
     async def answer(self, call: Call) -> Response:
         """Wait for a request's answer; connects where it was not launched, or in vain.
@@ -249,7 +256,7 @@ class ConnectionPool:
                     raise
                 # The peer's keep-alive ran out while we were writing: it saw no request.
         call.connection = await self._connect(call.key, call.times)
-        call.connection.send(call.head, call.body, self._limits_of(call.times))
+        call.connection.send(call.head, call.body, self.limits_of(call.times))
         return await self._head_of(call.connection)
 
     async def aclose(self) -> None:
@@ -289,7 +296,8 @@ class ConnectionPool:
                 self.lost(connection)
             raise
 
-    def _limits_of(self, times: Times) -> Limits:
+    def limits_of(self, times: Times) -> Limits:
+        """Return what a connection is told of the times. Cost: a comparison, as a rule."""
         if self._limits[0] is not times:
             found = Limits(
                 times.first_byte_timeout_s,
@@ -300,13 +308,13 @@ class ConnectionPool:
             self._limits = times, found
         return self._limits[1]
 
-    async def _head_of(self, connection: Connection) -> Response:
+    async def _head_of(self, connection: Line) -> Response:
         try:
             await connection.head()
         except BaseException:  # cancellation above all: the answer has no reader any more
             connection.abort()
             raise
-        return Response(connection, self._release)
+        return Response(connection, self.release)
 
     @property
     def _pool_idle_s(self) -> float:
@@ -325,7 +333,8 @@ class ConnectionPool:
         if self._all_closed is not None and not self._open:
             self._all_closed.set()
 
-    def _release(self, connection: Connection) -> None:
+    def release(self, connection: Line) -> None:
+        """Keep a connection whose answer was read to its end; abort any other."""
         if not connection.is_reusable or not self._pool_idle_s or self._all_closed is not None:
             connection.abort()
             return

@@ -22,11 +22,10 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, cast
 
-from kiroproxy._line import Listener
+from kiroproxy._launch import Launch, Launcher, Ready
 from kiroproxy._plain import random_bytes, uuid_of
-from kiroproxy._wire import Consumer
 from kiroproxy.accounts.credential import Credential
 from kiroproxy.accounts.pool import Lease, Pool
 from kiroproxy.config import Config, Source
@@ -48,10 +47,9 @@ from kiroproxy.errors import (
 )
 from kiroproxy.upstream import endpoint, faults, verdict
 from kiroproxy.upstream.budget import RetryBudget
-from kiroproxy.upstream.connection import Call, ConnectionPool, Form, Response
+from kiroproxy.upstream.connection import Call, ConnectionPool, Form, Key, Response
 from kiroproxy.upstream.doors import Doors
 from kiroproxy.upstream.profile import Profiles, ProfileSource
-from kiroproxy.upstream.wire import Connection
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +91,7 @@ class TokenSource(Protocol):
     async def fresh(
         self, credential: Credential, *, force: bool = False, rejected_token: str = ""
     ) -> Credential: ...
-    def is_fresh(self, credential: Credential) -> bool: ...
+    def fresh_until_ms(self, credential: Credential) -> int: ...
 
 
 @dataclass(slots=True)
@@ -153,12 +151,29 @@ class Dispatcher:
         self.sleep = sleep
         self.ids = ids
         self.budget = RetryBudget()
+        self.shaped = endpoint.shaped
         self._forms: dict[int, tuple[Credential, Config, Form]] = {}  # by credential id
+
+    def launcher(self) -> Launcher:
+        """Return who makes first tries where nothing has to be awaited."""
+        return Launcher(self)
 
     def exchange(self, plan: Plan, config: Config | None = None) -> "Exchange":
         """Begin the tries of one client request. Shape: `config` is the one it started with."""
         self.budget.deposit()
         return Exchange(self, plan, config or self.source.current)
+
+    def adopted(
+        self, launch: Launch, plan: Plan, config: Config, into: list[Attempt]
+    ) -> "Exchange":
+        """Go on with a request's tries after a first one that was made by a `Launcher`.
+
+        Shape: attempts are noted in `into`.
+        """
+        exchange = Exchange(self, plan, config)
+        exchange.attempts = into
+        exchange.adopt(launch)
+        return exchange
 
     async def ready(self, credential: Credential, *, door: str = "") -> Credential:
         """Return a credential as a call sends it now: with its token, its door, its profile.
@@ -173,6 +188,19 @@ class Dispatcher:
         if endpoint.needs_profile(sent, self.source.current) and await self.profiles.resolve(sent):
             sent = self.profiles.applied(sent)
         return sent
+
+    def ready_now(self, credential: Credential, config: Config) -> Ready | None:
+        """Return what `ready` would, in the form of a first try, if nothing need be awaited."""
+        until_ms = self.refresher.fresh_until_ms(credential)
+        if until_ms <= self.clock():
+            return None
+        sent = self.profiles.applied(self.doors.applied(credential))
+        if endpoint.needs_profile(sent, config):
+            return None
+        form = self.form(sent, config)
+        is_shaped = endpoint.is_shaped(sent, config)
+        arn = _arn_of(sent)
+        return Ready(credential, sent, config, form.lines, form.key, arn, is_shaped, until_ms)
 
     def form(self, credential: Credential, config: Config) -> Form:
         """Return the head of a credential's first attempts; made anew when its token is."""
@@ -248,75 +276,24 @@ class Exchange:
                 if not self._goes_on(error):
                     raise self.verdict(error) from error
 
-    def launch(self, listener: Listener) -> bool:
-        """Make the first try now if nothing need be waited for: token and connection are there.
+    def adopt(self, launch: Launch) -> None:
+        """Go on from a first try that was made without us, from wherever it came to.
 
-        Shape: `listener` is told whatever happens to the answer; then landed(), or open(), which
-        goes on from wherever this came to. False: nobody will be told, open() does it all.
-        Raises: as open() — nobody can be asked.
+        Order: before open(), and after `attempts` is set.
         """
-        shared = self._shared
-        self._lease = self._lease or self._acquire()
-        credential = self._lease.credential
-        if not shared.refresher.is_fresh(credential):
-            return False
-        fresh = shared.profiles.applied(shared.doors.applied(credential))
-        if endpoint.needs_profile(fresh, self._config):
-            return False
-        form = shared.form(fresh, self._config)
-        if not shared.connections.has_idle(form.key):
-            return False
-        self._count_try(credential)
-        call = self._call_for(credential, fresh, form)
-        shared.connections.launch(call)
-        assert call.connection is not None, "one was idle"
-        self._call = call
-        if call.connection.fault is not None:
-            return False  # it ended in this very turn of the loop, before anybody listened
-        call.connection.listener = listener
-        return True
-
-    def landed_ordinary(self) -> bool:
-        """Take the launched try's answer if it is a stream that says itself where it ends.
-
-        Shape: False = its head is not there, or open() has to judge it.
-        """
-        call = self._call
-        connection = None if call is None else call.connection
-        if call is None or connection is None or not connection.status:
-            return False
-        response = self._shared.connections.landed(call)
-        if not _is_stream(response) or not connection.keep_alive:
-            return False
-        assert self._try is not None, "launched"
-        self._try.status = response.status
-        self._call, self._response = None, response
-        return True
-
-    def attach(self, consumer: Consumer) -> None:
-        """Have the landed answer's body taken as it arrives."""
-        connection = self._connection
-        assert connection is not None, "landed"
-        connection.attach(consumer)
-
-    @property
-    def is_broken(self) -> bool:
-        """Whether the launched or landed answer ended before its end."""
-        connection = self._connection
-        return connection is None or connection.fault is not None
-
-    def release_listener(self) -> None:
-        """Leave the launched or landed answer to whoever opens it."""
-        connection = self._connection
-        if connection is not None:
-            connection.listener = None
-            connection.detach()
-
-    @property
-    def _connection(self) -> Connection | None:
-        if self._response is not None:
-            return self._response.connection
-        return None if self._call is None else self._call.connection
+        slot, line = launch.slot, launch.line
+        self._lease = Lease(slot, launch.is_probe)
+        if launch.ready is not None and line is not None:
+            credential = launch.ready.sent
+            attempt = self._count_try(credential, launch.started_ms)
+            self._invocation_ids[credential.id] = launch.invocation_id
+            if launch.is_landed:
+                self._response = self._shared.connections.landed(line)
+                attempt.status = line.status
+            else:
+                key = cast("Key", line.key)
+                self._call = Call(key, launch.head, launch.body, launch.times, line)
+        launch.handed_on()
 
     def failed(self, error: UpstreamError) -> bool:
         """Note that the opened answer failed before any content; True = open() again."""
@@ -365,7 +342,7 @@ class Exchange:
         if self._call is None:
             self._lease = self._lease or self._acquire()
             credential = self._lease.credential
-            self._count_try(credential)
+            self._count_try(credential, shared.clock())
             door = self._door_of.get(credential.id, "")
             fresh = await shared.ready(credential, door=door)
             self._call = self._call_for(credential, fresh)
@@ -380,16 +357,16 @@ class Exchange:
             return response
         raise await _fault_of(response)
 
-    def _count_try(self, credential: Credential) -> None:
+    def _count_try(self, credential: Credential, now_ms: int) -> Attempt:
         self._tries += 1
         self._tries_of[credential.id] += 1
-        self._try = Attempt(credential.id, credential.endpoint, self._tries, self._shared.clock())
-        self.attempts.append(self._try)
+        attempt = Attempt(credential.id, credential.endpoint, self._tries, now_ms)
+        self._try = attempt
+        self.attempts.append(attempt)
         self.credential = credential
+        return attempt
 
-    def _call_for(
-        self, credential: Credential, fresh: Credential, form: Form | None = None
-    ) -> Call:
+    def _call_for(self, credential: Credential, fresh: Credential) -> Call:
         """Put the request together as one attempt of a credential."""
         shared = self._shared
         self.credential = fresh
@@ -399,13 +376,11 @@ class Exchange:
         invocation_id = self._invocation_ids.get(credential.id)
         if invocation_id is None:
             invocation_id = self._invocation_ids[credential.id] = shared.ids()
-        arn = fresh.profile_arn if fresh.auth_method != "api_key" else None
-        body = endpoint.shaped(
-            fresh, self._config, self._plan.body(arn or None), self._plan.conversation_id
-        )
+        body = self._plan.body(_arn_of(fresh))
+        body = endpoint.shaped(fresh, self._config, body, self._plan.conversation_id)
         attempt = self._tries_of[credential.id]
         if attempt == 1:
-            form = form or shared.form(fresh, self._config)
+            form = shared.form(fresh, self._config)
             head = form.head(invocation_id.encode("ascii"), len(body))
             return Call(form.key, head, body, self._times)
         target = endpoint.generate(
@@ -557,7 +532,6 @@ class Exchange:
             lease.release()
 
     def _drop_response(self) -> None:
-        self.release_listener()
         response, self._response = self._response, None
         call, self._call = self._call, None
         if response is not None:
@@ -586,6 +560,11 @@ class Exchange:
             fields["error"] = type(error).__name__
             fields["detail"] = error.detail
         log.log(level, "upstream try", extra={"fields": fields})
+
+
+def _arn_of(credential: Credential) -> str | None:
+    """Return the profile that a conversation names; keys name none, ever."""
+    return (credential.profile_arn or None) if credential.auth_method != "api_key" else None
 
 
 def _is_stream(response: Response) -> bool:

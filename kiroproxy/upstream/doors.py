@@ -26,6 +26,7 @@ class Doors:
         self._found: dict[int, tuple[str, str]] = {}  # id → (named, the one that answered)
         self._guesses: Counter[int] = Counter()
         self._applied: dict[int, tuple[Credential, Credential]] = {}
+        self.version = 0  # another one whenever `applied` may say something else
 
     def applied(self, credential: Credential) -> Credential:
         """Return the credential as it should be sent: through the door that let it in last.
@@ -45,6 +46,7 @@ class Doors:
 
     def keep(self, named: str, answered: Credential) -> None:
         """Remember the door that answered. Shape: `named` is the credential's own wish."""
+        self.version += 1
         if answered.endpoint != named:
             self._found[answered.id] = named, answered.endpoint
         elif self._found.pop(answered.id, None):

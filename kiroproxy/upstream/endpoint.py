@@ -92,6 +92,12 @@ def needs_profile(credential: Credential, config: Config) -> bool:
     return _generation(credential, config).needs_arn and not credential.profile_arn and not is_key
 
 
+def is_shaped(credential: Credential, config: Config) -> bool:
+    """Say whether `shaped` would return a body as it is."""
+    generation = _generation(credential, config)
+    return not generation.states_agent and generation.origin == "AI_EDITOR"
+
+
 def shaped(credential: Credential, config: Config, body: bytes, conversation_id: str) -> bytes:
     """Return a conversation's body in the words of the credential's generation.
 

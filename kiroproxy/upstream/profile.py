@@ -32,6 +32,7 @@ class Profiles:
         self._source = source
         self._found: dict[int, str] = {}
         self._applied: dict[int, tuple[Credential, Credential]] = {}
+        self.version = 0  # another one whenever `applied` may say something else
 
     def applied(self, credential: Credential) -> Credential:
         """Return the credential as it should be sent: with the ARN found for it, if any."""
@@ -53,6 +54,7 @@ class Profiles:
         if credential.auth_method == "api_key":
             return False  # keys name no profile, ever
         self._found.pop(credential.id, None)
+        self.version += 1
         try:
             arns = [
                 arn
@@ -69,4 +71,5 @@ class Profiles:
         if not best or best[0] == credential.profile_arn:
             return False
         self._found[credential.id] = best[0]
+        self.version += 1
         return True

@@ -123,14 +123,14 @@ class Refresher:
                 return renewed
         raise RefreshFailed("Kiro rejects the token it has just issued", detail=credential.name)
 
-    def is_fresh(self, credential: Credential) -> bool:
-        """Whether fresh() would return the credential as it is, and start nothing."""
+    def fresh_until_ms(self, credential: Credential) -> int:
+        """Return until when fresh() will return the credential as it is, and start nothing."""
         if credential.auth_method == "api_key":
-            return True
+            return 2**62
         windows = self._windows.get(credential.id)
         if windows is None or not credential.access_token:
-            return False
-        return credential.expires_in_ms(self._now_ms()) > max(windows)
+            return 0
+        return (credential.expires_at_ms or 0) - max(windows)
 
     def is_due(self, credential: Credential) -> bool:
         """Say whether a token should be renewed although nobody needs it yet."""

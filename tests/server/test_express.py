@@ -35,6 +35,12 @@ def request(**changes: Any) -> bytes:
     return HEAD + b"content-length: %d\r\n\r\n%b" % (len(body), body)
 
 
+def same_ids(gateway: Any, monkeypatch: Any) -> None:
+    """Have every answer called msg_1."""
+    gateway.app.express.new_message_id = lambda: "msg_1"
+    monkeypatch.setattr("kiroproxy.server.messages.new_message_id", lambda: "msg_1")
+
+
 async def read_answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     """Return head and body of one chunked answer."""
     head = await reader.readuntil(b"\r\n\r\n")
@@ -83,10 +89,10 @@ async def test_a_short_stream_needs_no_task_and_one_write(warm: Any) -> None:
 async def test_the_short_way_gives_the_bytes_of_the_long_one(warm: Any, monkeypatch: Any) -> None:
     script = answer("Hello 👋 ", "there")
     gateway = await warm(script, script)
-    monkeypatch.setattr("kiroproxy.server.messages.new_message_id", lambda: "msg_1")
+    same_ids(gateway, monkeypatch)
     short = await gateway.ask(stream=True)
     assert gateway.tasks == 0
-    monkeypatch.setattr("kiroproxy.server.express.BODY_MAX_BYTES", 0)
+    gateway.app.express.body_max_bytes = 0
     long = await gateway.ask(stream=True)
     assert gateway.tasks == 1
     assert short.content == long.content
@@ -98,10 +104,10 @@ async def test_the_short_way_gives_the_bytes_of_the_long_one(warm: Any, monkeypa
 async def test_a_whole_answer_needs_no_task_either(warm: Any, monkeypatch: Any) -> None:
     script = answer("Hello 👋 ", "there", Tool("f", '{"city": "Ulm"}'))
     gateway = await warm(script, script)
-    monkeypatch.setattr("kiroproxy.server.messages.new_message_id", lambda: "msg_1")
+    same_ids(gateway, monkeypatch)
     short = await gateway.ask()
     assert gateway.tasks == 0
-    monkeypatch.setattr("kiroproxy.server.express.BODY_MAX_BYTES", 0)
+    gateway.app.express.body_max_bytes = 0
     long = await gateway.ask()
     assert gateway.tasks == 1
     assert short.content == long.content
@@ -109,13 +115,19 @@ async def test_a_whole_answer_needs_no_task_either(warm: Any, monkeypatch: Any) 
     assert list(short.headers) == list(long.headers)
 
 
-async def test_a_whole_answer_that_takes_its_time_is_folded_by_a_task(warm: Any) -> None:
-    gateway = await warm(answer("first ", Hold(), "second"), ping_interval_s=0.1)
+async def test_a_whole_answer_that_takes_its_time_needs_no_task_either(warm: Any) -> None:
+    gateway = await warm(answer("first ", Wait(0.5), "second"), ping_interval_s=0.1)
+    assert (await gateway.ask()).json()["content"] == [{"type": "text", "text": "first second"}]
+    assert gateway.tasks == 0
+
+
+async def test_a_whole_answer_that_does_not_begin_is_awaited_by_a_task(warm: Any) -> None:
+    gateway = await warm(answer(Hold(), "late"), ping_interval_s=0.1)
     asking = asyncio.create_task(gateway.ask())
     while not gateway.tasks:
         await asyncio.sleep(0.001)
     gateway.sim.release()
-    assert (await asking).json()["content"] == [{"type": "text", "text": "first second"}]
+    assert (await asking).json()["content"] == [{"type": "text", "text": "late"}]
 
 
 async def test_a_whole_answer_cut_after_content_is_tried_again(warm: Any) -> None:
@@ -190,10 +202,21 @@ async def test_an_answer_that_takes_its_time_gets_its_pings(warm: Any) -> None:
     writer.write(request())
     await reader.readuntil(b'"first"')
     await reader.readuntil(b"event: ping")
-    assert gateway.tasks == 1
     gateway.sim.release()
     rest = await reader.readuntil(b"0\r\n\r\n")
     assert b"second" in rest and b"message_stop" in rest
+    assert gateway.tasks == 0
+    writer.close()
+
+
+async def test_an_answer_that_does_not_begin_is_awaited_by_a_task(warm: Any) -> None:
+    gateway = await warm(answer(Hold(), "late"), ping_interval_s=0.1)
+    reader, writer = await gateway.connect()
+    writer.write(request())
+    while not gateway.tasks:
+        await asyncio.sleep(0.001)
+    gateway.sim.release()
+    assert b"late" in await reader.readuntil(b"0\r\n\r\n")
     writer.close()
 
 
@@ -267,7 +290,7 @@ async def test_a_stream_ends_with_its_client(warm: Any) -> None:
     writer.write(request())
     await reader.readuntil(b'"first"')
     writer.transport.abort()
-    while gateway.app.is_expressing:
+    while gateway.app.express.is_busy:
         await asyncio.sleep(0.001)
     assert all(view.in_flight == 0 for view in gateway.app._gateway.pool.snapshot())
 
@@ -294,14 +317,14 @@ async def test_a_connection_that_ends_as_it_is_taken_holds_nobody_up(
 ) -> None:
     gateway = await warm(answer("Hello"), early_start_s=600.0, ping_interval_s=600.0)
     monkeypatch.setattr("kiroproxy.server.express.TICK_S", 600.0)
-    launch = ConnectionPool.launch
+    take_idle = ConnectionPool.take_idle
 
-    def late(self: ConnectionPool, call: Any) -> bool:
+    def late(self: ConnectionPool, key: Any) -> Any:
         for connection in [each for stack in self._idle.values() for each in stack]:
             connection.abort()
-        return launch(self, call)
+        return take_idle(self, key)
 
-    monkeypatch.setattr(ConnectionPool, "launch", late)
+    monkeypatch.setattr(ConnectionPool, "take_idle", late)
     async with asyncio.timeout(10):
         _, *events = await gateway.events()
     assert any("Hello" in json.dumps(event) for _, event in events)

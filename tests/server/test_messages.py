@@ -5,6 +5,7 @@ import functools
 import gc
 import json
 import logging
+from dataclasses import replace
 from typing import Any
 
 import anthropic
@@ -80,7 +81,7 @@ async def open_stream(gateway: Any, **changes: Any) -> tuple[Any, Any]:
 
 async def settled(gateway: Any) -> None:
     """Wait until no request is being served."""
-    while gateway.server.server_state.tasks or gateway.app.is_expressing:
+    while gateway.server.server_state.tasks or gateway.app.express.is_busy:
         await asyncio.sleep(0.001)
 
 
@@ -112,6 +113,7 @@ async def test_both_ways_to_the_client_carry_the_same_bytes(
 ) -> None:
     script = answer(Reasoning("thinking"), "Hello 👋 ", "there", Tool("f", '{"city": "Ulm"}'))
     gateway = await run_gateway(script, script, script)
+    gateway.app.express.new_message_id = lambda: "msg_1"
     monkeypatch.setattr("kiroproxy.server.messages.new_message_id", lambda: "msg_1")
     through_outlet = await gateway.ask(stream=True)
     monkeypatch.setattr("kiroproxy.server.asgi.OUTLET", "nobody.looks.for.this")
@@ -477,7 +479,7 @@ async def test_leaving_while_connecting_ends_it(run_gateway: Any, caplog: Any) -
         await asyncio.Event().wait()
 
     connections = gateway.app._gateway.connections
-    connections.has_idle, connections.answer = lambda key: False, never
+    connections.take_idle, connections.answer = lambda key: None, never
     _, writer = await open_stream(gateway)
     await started.wait()
     await assert_left(gateway, writer, caplog)
@@ -493,7 +495,9 @@ async def test_leaving_while_the_token_is_renewed_ends_it(run_gateway: Any, capl
         await asyncio.Event().wait()
 
     refresher = gateway.app._gateway.refresher
-    refresher.is_fresh, refresher.fresh = lambda credential: False, never
+    refresher.fresh_until_ms, refresher.fresh = lambda credential: 0, never
+    pool = gateway.app._gateway.pool
+    pool.replace(replace(pool.serving()[0]))  # other values: the token is looked at again
     _, writer = await open_stream(gateway)
     await started.wait()
     await assert_left(gateway, writer, caplog)

@@ -1,0 +1,40 @@
+# The ordinary request on its way, for the compiled modules around it.
+from kiroproxy._launch cimport Launch, Launcher
+from kiroproxy._pump cimport Carrier, Gatherer, Outlet, Owner
+
+
+cdef class Way:
+    # What the express requests of one worker share; `server.express.Lane` is one.
+    cdef Launcher _launcher
+    cdef readonly set young, old     # the requests under way, by the lane's last tick
+    cdef object _form                # of a streamed response's head …
+    cdef bytes _before, _after       # … around the request id
+    cdef public bint is_ticking      # the lane's timer is set
+    cdef dict _targets               # request targets seen, and whether they are the lane's
+
+    cdef bint _look_at(self, bytes target) except -1
+    cdef bytes _head_for(self, object link, str request_id)
+
+
+cdef class Express(Owner):
+    cdef readonly Way lane
+    cdef readonly object link        # the client's connection; None when it is over
+    cdef readonly object request
+    cdef readonly object config
+    cdef readonly object plan        # None until it is planned
+    cdef readonly object answer      # None until Kiro's is landed
+    cdef readonly object bug         # of ours, to be told and logged
+    cdef public object body          # the parsed body, until it has become the plan's
+    cdef readonly Py_ssize_t size    # of the body as it was sent, in bytes
+    cdef readonly str message_id
+    cdef readonly double began_at    # in the loop's seconds
+    cdef readonly Launch launch
+    cdef bytes _target
+    cdef Carrier _carrier
+    cdef Gatherer _gatherer
+    cdef readonly bint started       # once it is over: the client has the response's beginning
+    cdef bint _is_over, _is_leaving
+
+    cdef int _carry(self) except -1
+    cdef int _hand_over_soon(self) except -1
+    cdef int _end(self) except -1

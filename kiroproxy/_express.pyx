@@ -1,0 +1,259 @@
+"""The short way of an ordinary request: from socket to socket without a task.
+
+Rules of this file: only what needs no waiting happens here. Whatever turns out otherwise, at any
+point, is handed over to a task, which goes on from there; nothing is decided here that is not
+decided there, and nothing is refused here. Every request ends exactly once: answered, handed over,
+or left by its client; then nothing refers back to it any more.
+
+Theory of operation. A request that came whole is planned at once, a credential with a fresh token
+is leased, and the request is written to an idle connection (`_launch`). Kiro's answer goes through
+a `Carrier` to the client, with the response's start in its first write and the end in its last; one
+that is wanted whole waits in a `Gatherer` and is folded at its end. What needs no speed is the
+lane's, `server.express`.
+
+Source: ARCHITECTURE.md, the way of a request.
+"""
+
+import logging
+
+from kiroproxy._head import read_request
+from kiroproxy.errors import GatewayError
+
+from kiroproxy._launch cimport Launch, Launcher
+from kiroproxy._line cimport Line
+from kiroproxy._pump cimport Carrier, Gatherer, Outlet, Owner
+
+cdef enum:
+    TARGETS_MAX = 256  # a handful of spellings; others come from the curious
+    DEBUG = 10         # logging's level
+
+
+cdef class Way:
+    """What the express requests of one worker share, where it has to be quick.
+
+    Shape: `lane` offers what `server.express.Lane` does.
+    """
+
+    def __cinit__(self, *rest):
+        self.young, self.old = set(), set()
+        self._targets = {}
+
+    def equip(self, Launcher launcher not None) -> None:
+        """Say who makes first tries. Order: before the first take()."""
+        self._launcher = launcher
+
+    def take(self, link, bytes data not None):
+        """Begin a request of which the bytes so far are `data`.
+
+        Shape: an Express to go() with; a number = so many bytes of the body are missing; None =
+        it is not for here, and nothing has happened.
+        """
+        cdef Express express
+        found = read_request(data)
+        if found is None or type(found) is int:
+            return found
+        target, headers, raw = found
+        is_ours = self._targets.get(target)
+        if is_ours is None:
+            is_ours = self._look_at(target)
+        if not is_ours:
+            return None
+        config = self.settings.current
+        if len(raw) > min(self.body_max_bytes, config.max_body_bytes):
+            return None
+        if self.log.isEnabledFor(DEBUG):
+            return None  # each step is told then under the request's id, by its task
+        try:
+            request = self.request_of(target, headers, link.outlet, link.client)
+            if not request.is_plain():
+                return None
+            body = self.parse_body(raw)
+            stream = body.get("stream", False)
+            if type(stream) is not bool:
+                return None
+            self.admit(request, True)
+        except GatewayError:
+            return None  # a task says so
+        record = request.record
+        record.request_bytes = len(raw)
+        record.model, record.stream = str(body.get("model", ""))[:200], stream
+        self.metrics.began()
+        express = Express.__new__(Express)
+        express.lane, express.link, express.request, express.config = self, link, request, config
+        express.body, express.size, express._target = body, len(raw), target
+        express.message_id = self.new_message_id()
+        express.began_at = self.clock()
+        return express
+
+    cdef bint _look_at(self, bytes target) except -1:
+        cdef bint is_ours = self.owns(target)
+        if len(self._targets) >= TARGETS_MAX:
+            self._targets.clear()
+        self._targets[target] = is_ours
+        return is_ours
+
+    cdef bytes _head_for(self, object link, str request_id):
+        """Return status line and headers of a streamed answer."""
+        form = link.response_form()
+        if form is not self._form:  # the server makes its default headers, which hold the date, anew
+            self._form = form
+            before, after = form.split(b"%b")
+            self._before, self._after = before.replace(b"%%", b"%"), after.replace(b"%%", b"%")
+        return self._before + request_id.encode("ascii") + self._after
+
+
+cdef class Express(Owner):
+    """One request. Order: go() once."""
+
+    def go(self) -> None:
+        """Plan and send, or hand over at once."""
+        cdef Launch launch
+        try:
+            self.plan = self.lane.plan(self)
+            if self.plan is not None and self.lane.is_plain(self.plan):
+                launch = self.launch = self.lane._launcher.launch(self.plan, self.config, self)
+                if launch.line is not None and launch.line.fault is None:
+                    self.body = None  # it has become the plan's
+                    self.lane.young.add(self)
+                    if not self.lane.is_ticking:
+                        self.lane.tick_soon()
+                    self.request.outlet.watch(self._left)
+                    return
+        except Exception:  # the task meets it again, and says what it is
+            pass
+        self.hand_over()
+
+    def hand_over(self) -> None:
+        """Let a task go on from here. More often does no harm."""
+        if self._is_over:
+            return
+        link = self.link
+        self._end()
+        self.lane.hand_over(self, link)
+
+    @property
+    def has_content(self) -> bool:
+        """Whether content has come, so that only pings are to be thought of."""
+        if self._gatherer is not None:
+            return self._gatherer._is_told
+        return self._carrier is not None and self._carrier._is_told
+
+    @property
+    def head(self) -> bytes:
+        """The request's head as the server's parser is to see it: its body is taken already."""
+        lines = [b"POST %b HTTP/1.1" % self._target]
+        lines += [
+            b"%b: %b" % field for field in self.request.headers.items()
+            if field[0] != b"content-length"
+        ]
+        lines += [b"content-length: 0", b"", b""]
+        return b"\r\n".join(lines)
+
+    # -- told by Kiro's connection -----------------------------------------------------------
+
+    cpdef stirred(self):
+        """The head is there, or the answer ended."""
+        cdef Line line
+        if self._is_over or self._is_leaving:
+            return
+        line = self.launch.line
+        if self.answer is None:
+            if self.launch.lands():
+                self._carry()
+            else:
+                self._hand_over_soon()
+        elif line.fault is not None or self.answer.failure or self.answer.finished_early:
+            self._hand_over_soon()
+
+    cdef int _carry(self) except -1:
+        cdef Carrier carrier
+        plan = self.plan
+        self.answer = answer = self.lane.answer_of(plan, self.message_id)
+        if not plan.stream:
+            self._gatherer = Gatherer(answer.translator, self)
+            return self.launch.attach(self._gatherer)
+        self._carrier = carrier = Carrier(answer.translator, self.request.outlet, None, self)
+        self.launch.attach(carrier)
+        carrier.lead(
+            self.lane._head_for(self.link, self.request.id), answer.start(plan.input_tokens)
+        )
+        return 0
+
+    cdef int _hand_over_soon(self) except -1:
+        # Not from within: Kiro's connection is in the middle of a read.
+        self._is_leaving = True
+        self.lane.soon(self.hand_over)
+        return 0
+
+    # -- told by the carrier -------------------------------------------------------------------
+
+    cpdef content_came(self):
+        self.lane.note_content(self)
+        if self._carrier is not None:  # else it may be taken back, and asked for again
+            self.plan.forget_body()
+            self.launch.forget()
+
+    cpdef came_whole(self):
+        cdef bytes last = self.last_events()
+        if last is None:
+            return
+        try:
+            response = self.lane.folded(self, last)
+        except Exception as bug:
+            self.bug = bug
+            self._hand_over_soon()
+            return
+        self.request.outlet.send(response, self.lane.clock())
+        self.done()
+
+    cpdef bytes last_events(self):
+        cdef bytes held
+        try:
+            held = self.answer.end()
+            if self.answer.failure is not None:
+                return None
+            self.lane.settle(self)
+            return held + self.answer.finish()
+        except Exception as bug:
+            self.bug = bug
+            self._hand_over_soon()
+            return None
+
+    cpdef done(self):
+        if self._is_over:
+            return  # the client left while the end was written
+        link, launch = self.link, self.launch
+        self._end()
+        try:
+            launch.succeeded()
+            self.lane.finish(self, 200)
+        except Exception:  # the client has its answer; the connection must go on
+            self.lane.log.exception("internal error")
+        finally:
+            link.over()
+
+    # -- told by the client's connection -------------------------------------------------------
+
+    def _left(self) -> None:
+        """The client is gone: so is the answer, at once."""
+        if self._is_over:
+            return
+        self._end()
+        self.launch.give_up()
+        self.lane.left(self, 200 if self.started else 0)
+
+    # -- inside --------------------------------------------------------------------------------
+
+    cdef int _end(self) except -1:
+        self._is_over = True
+        self.link = None
+        self.lane.young.discard(self)
+        self.lane.old.discard(self)
+        self.request.outlet.watch(None)
+        if self._carrier is not None:
+            self.started = self._carrier.has_begun
+            self._carrier.close()
+        if self._gatherer is not None:
+            self._gatherer.close()
+        self._carrier = self._gatherer = None
+        return 0
