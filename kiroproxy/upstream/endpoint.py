@@ -104,6 +104,8 @@ def shaped(credential: Credential, config: Config, body: bytes, conversation_id:
     Shape: `body` is `ide`'s, with `conversationState` first. Cost: nothing for `ide`, one
     concatenation for `kas`, a parse and an encoding for `cli`.
     """
+    if takes_any_body(credential, config):
+        return body
     generation = _generation(credential, config)
     if generation.states_agent:
         prefix = b'{"conversationState":{'
@@ -112,14 +114,25 @@ def shaped(credential: Credential, config: Config, body: bytes, conversation_id:
         root = orjson.dumps(conversation_id)
         start = b'{"agentMode":"vibe","conversationState":{"rootConversationId":'
         return b"".join((start, root, b",", body[len(prefix) :]))
-    if generation.origin != "AI_EDITOR":
-        told = read(body)  # keeps the digits that orjson would round
-        state = told["conversationState"]
-        for entry in (*state.get("history", ()), state["currentMessage"]):
-            if message := entry.get("userInputMessage"):
-                message["origin"] = generation.origin
-        return write(told)
-    return body
+    told = read(body)  # keeps the digits that orjson would round
+    state = told["conversationState"]
+    for entry in (*state.get("history", ()), state["currentMessage"]):
+        if message := entry.get("userInputMessage"):
+            message["origin"] = generation.origin
+    return write(told)
+
+
+def takes_any_body(credential: Credential, config: Config) -> bool:
+    """Whether `shaped` leaves the credential's bodies as they are."""
+    name = credential.endpoint
+    return (name if name in GENERATIONS else config.default_endpoint) in _ORDINARY
+
+
+_ORDINARY = frozenset(
+    name
+    for name, generation in GENERATIONS.items()
+    if generation.origin == "AI_EDITOR" and not generation.states_agent
+)
 
 
 def mcp_body(

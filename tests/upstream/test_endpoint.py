@@ -9,6 +9,7 @@ from kiroproxy.accounts.credential import Credential
 from kiroproxy.config import Config, UpstreamUrls
 from kiroproxy.errors import InternalError
 from kiroproxy.upstream import endpoint
+from kiroproxy.upstream.generations import GENERATIONS
 
 MACHINE = "ab" * 32
 ARN = "arn:aws:codewhisperer:eu-central-1:1234:profile/P"
@@ -145,3 +146,21 @@ def test_value_that_would_break_out_of_its_header_is_refused_without_being_shown
     with pytest.raises(InternalError) as caught:
         endpoint.generate(stolen, CONFIG, invocation_id=ID)
     assert bad not in str(caught.value)
+
+
+@pytest.mark.parametrize("named_by", ["credential", "config"])
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_a_body_is_left_alone_just_where_it_is_said_to_be(generation: str, named_by: str) -> None:
+    in_config = named_by == "config"
+    credential = dataclasses.replace(SOCIAL, endpoint=None if in_config else generation)
+    config = dataclasses.replace(CONFIG, default_endpoint=generation if in_config else "ide")
+    message = b'{"userInputMessage":{"content":"Hi","origin":"AI_EDITOR"}}'
+    body = b'{"conversationState":{"conversationId":"c","currentMessage":' + message + b"}}"
+    is_left = endpoint.shaped(credential, config, body, "c") == body
+    assert is_left == endpoint.takes_any_body(credential, config) == (generation == "ide")
+
+
+def test_an_unknown_generation_is_the_operators() -> None:
+    unknown = dataclasses.replace(SOCIAL, endpoint="owl")
+    assert endpoint.takes_any_body(unknown, CONFIG)
+    assert not endpoint.takes_any_body(unknown, dataclasses.replace(CONFIG, default_endpoint="kas"))
