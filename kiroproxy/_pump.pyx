@@ -15,15 +15,13 @@ Source: RFC 9112 §7.1 for the chunk; the server's protocol class for when to pa
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
-from libc.stdio cimport snprintf
 from libc.string cimport memcpy
 
 from kiroproxy._line cimport Listener
 from kiroproxy._sse cimport Translator
 from kiroproxy._wire cimport DONE, Consumer
 
-cdef enum:
-    CHUNK_HEAD_MAX = 24  # sixteen digits, CR LF, and snprintf's NUL
+cdef const char *HEX = b"0123456789abcdef"
 
 
 cdef class Outlet:
@@ -244,11 +242,18 @@ cdef class Gatherer(Consumer):
 
 cdef bytes _framed(Py_ssize_t size):
     """Return a chunk of the chunked coding whose inside is not written yet."""
-    cdef char head[CHUNK_HEAD_MAX]
-    cdef int digits = snprintf(head, CHUNK_HEAD_MAX, b"%zx\r\n", size)
-    cdef bytes chunk = PyBytes_FromStringAndSize(NULL, digits + size + 2)
-    memcpy(PyBytes_AS_STRING(chunk), head, digits)
-    memcpy(PyBytes_AS_STRING(chunk) + digits + size, b"\r\n", 2)
+    cdef int digits = 1, at
+    cdef Py_ssize_t rest = size >> 4
+    cdef bytes chunk
+    cdef char *out
+    while rest:
+        digits, rest = digits + 1, rest >> 4
+    chunk = PyBytes_FromStringAndSize(NULL, digits + 2 + size + 2)
+    out, rest = PyBytes_AS_STRING(chunk), size
+    for at in range(digits - 1, -1, -1):
+        out[at], rest = HEX[rest & 15], rest >> 4
+    memcpy(out + digits, b"\r\n", 2)
+    memcpy(out + digits + 2 + size, b"\r\n", 2)
     return chunk
 
 

@@ -48,6 +48,7 @@ cdef class Wire:
     cdef object _clock               # the loop's time()
     cdef object _view                # the read buffer, shared with other wires of the loop
     cdef uint8_t *_start             # its first byte
+    cdef Py_ssize_t _room            # its size
     cdef public object _transport    # None before connection_made and after connection_lost
     cdef public int phase            # a Phase
     # For one answer

@@ -59,7 +59,7 @@ cdef class Wire:
         cdef Py_buffer view
         self._clock, self._view = clock, memoryview(buffer)
         PyObject_GetBuffer(self._view, &view, PyBUF_WRITABLE)
-        self._start = <uint8_t *>view.buf
+        self._start, self._room = <uint8_t *>view.buf, view.len
         PyBuffer_Release(&view)  # `_view` keeps the bytes where they are
         self._queue = []
         self.headers = {}

@@ -18,8 +18,13 @@ def authority() -> trustme.CA:
 class Server:
     """The other end: an SSLObject of the standard library, and the plain transport to it."""
 
-    def __init__(self, authority: trustme.CA, version: ssl.TLSVersion) -> None:
+    def __init__(
+        self, authority: trustme.CA, version: ssl.TLSVersion, *, asks_later: bool = False
+    ) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if asks_later:
+            authority.configure_trust(context)
+            context.verify_mode, context.post_handshake_auth = ssl.CERT_OPTIONAL, True
         context.maximum_version = version
         authority.issue_cert("kiro.example").configure_cert(context)
         self.received, self.sent = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -79,9 +84,18 @@ class Carried(asyncio.BufferedProtocol):
 class Link:
     """A channel and its server, shaken, and a way to move ciphertext between them."""
 
-    def __init__(self, authority, version=ssl.TLSVersion.TLSv1_3, room: int = 1 << 16) -> None:
-        self.server, self.carried = Server(authority, version), Carried(room)
+    def __init__(
+        self,
+        authority: trustme.CA,
+        version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+        room: int = 1 << 16,
+        *,
+        asks_later: bool = False,
+    ) -> None:
+        self.server = Server(authority, version, asks_later=asks_later)
+        self.carried = Carried(room)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.post_handshake_auth = asks_later
         authority.configure_trust(context)
         self.sessions: list[ssl.SSLSession] = []
         self.channel = Channel(
@@ -148,6 +162,56 @@ async def test_a_paused_channel_keeps_the_rest_until_it_is_resumed(authority) ->
         await asyncio.sleep(0)
         assert len(link.carried.pieces) == count
     assert b"".join(link.carried.pieces) == b"x" * 250
+
+
+@pytest.mark.parametrize("room", [100, 1 << 16])
+async def test_a_record_behind_what_a_pause_kept_comes_with_it(authority, room) -> None:
+    """The loop may read the next record before a resumed channel takes up what it kept."""
+    link, texts = Link(authority, room=room), [b"a" * 50, b"b" * 150, b"c" * 50]
+    link.read(link.sealed(texts[0]))
+    link.carried.after_piece = link.channel.pause_reading
+    link.read(link.sealed(texts[1]))
+    link.channel.pause_reading()
+    link.read(link.sealed(texts[2]))
+    link.carried.after_piece = lambda: None
+    link.channel.resume_reading()
+    link.read(link.sealed(b"d" * 50))
+    assert b"".join(link.carried.pieces) == b"".join(texts) + b"d" * 50
+
+
+async def test_a_record_that_fills_the_buffer_to_the_last_byte_is_not_kept_back(authority) -> None:
+    link = Link(authority, room=100)
+    for size in (50, 100, 200, 201, 1):
+        before = len(b"".join(link.carried.pieces))
+        link.read(link.sealed(b"x" * size))
+        assert len(b"".join(link.carried.pieces)) == before + size
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_record_cut_anywhere_comes_with_what_follows_it(authority, version) -> None:
+    link = Link(authority, version)
+    first = link.sealed(b"first!")
+    link.read(first)
+    for cut in range(1, len(first)):
+        data = link.sealed(b"second", b"third")
+        link.read(data[:cut])
+        link.read(data[cut:])
+        link.read(link.sealed(b"fourth"))
+    rounds = len(first) - 1
+    assert b"".join(link.carried.pieces) == b"first!" + b"secondthirdfourth" * rounds
+
+
+async def test_a_record_that_only_asks_something_is_answered_at_once(authority) -> None:
+    """One whole record that gives no plaintext: the server asks for a certificate after all."""
+    link = Link(authority, asks_later=True)
+    link.read(link.sealed(b"first"))
+    before = len(link.server.writes)
+    link.server.tls.verify_client_post_handshake()
+    link.server.tls.do_handshake()
+    link.read(link.server.sent.read())
+    assert len(link.server.writes) > before
+    link.read(link.sealed(b"second"))
+    assert link.carried.pieces == [b"first", b"second"]
 
 
 async def test_what_a_paused_channel_keeps_comes_before_the_end(authority) -> None:

@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "_pump": {"_sse", "_wire", "_line"},
     "_launch": {"_line", "_wire"},
     "_express": {"_head", "_launch", "_line", "_pump", "errors"},
-    "_channel": set(),
+    "_channel": {"_wire"},
     "_plain": {"_json", "_tally"},
     "_keys": set(),
     "_request": {"_plain"},
