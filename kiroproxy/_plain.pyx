@@ -363,27 +363,29 @@ cdef class Simple:
     cdef Asked _understood(self, str name, object catalogue):
         cdef PyObject *kept
         cdef Asked made
+        cdef dict known
         if catalogue is not self._catalogue:
             self._catalogue, self._asked = catalogue, {}
-        kept = PyDict_GetItem(self._asked, name)
+        known = self._asked  # of this catalogue, should another come while the name is looked up
+        kept = PyDict_GetItem(known, name)
         if kept != NULL:
             return <Asked>kept
         made = Asked(self, name, catalogue.resolve(name))
         if len(name) <= NAME_LEN_MAX:
-            if len(self._asked) >= NAMES_MAX:
-                self._asked.clear()
-            self._asked[name] = made
+            if len(known) >= NAMES_MAX:
+                known.clear()
+            known[name] = made
         return made
 
     cdef str _conversation(
         self, dict body, bytes content, object text, object ids, str session_id
     ):
-        """Name the conversation; `content` is the JSON of `text`, which may be all that was said."""
+        """Name the conversation; `content` is the JSON of `text`, maybe all that was said."""
         cdef bytes system, said
-        if body.get("metadata") is not None:
+        if body.get("metadata") is not None or (session_id and not is_uuid(session_id)):
             return self._conversation_id(body, session_id, ids)
         if session_id:
-            return session_id if is_uuid(session_id) else self._conversation_id(body, session_id, ids)
+            return session_id
         found = (<dict>(<list>body["messages"])[0])["content"]
         said = content if found is text else write(found)
         found = body.get("system")
