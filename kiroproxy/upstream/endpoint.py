@@ -94,8 +94,8 @@ def needs_profile(credential: Credential, config: Config) -> bool:
 
 def is_shaped(credential: Credential, config: Config) -> bool:
     """Say whether `shaped` would return a body as it is."""
-    generation = _generation(credential, config)
-    return not generation.states_agent and generation.origin == "AI_EDITOR"
+    name = credential.endpoint
+    return (name if name in GENERATIONS else config.default_endpoint) in _ORDINARY
 
 
 def shaped(credential: Credential, config: Config, body: bytes, conversation_id: str) -> bytes:
@@ -104,7 +104,7 @@ def shaped(credential: Credential, config: Config, body: bytes, conversation_id:
     Shape: `body` is `ide`'s, with `conversationState` first. Cost: nothing for `ide`, one
     concatenation for `kas`, a parse and an encoding for `cli`.
     """
-    if takes_any_body(credential, config):
+    if is_shaped(credential, config):
         return body
     generation = _generation(credential, config)
     if generation.states_agent:
@@ -120,12 +120,6 @@ def shaped(credential: Credential, config: Config, body: bytes, conversation_id:
         if message := entry.get("userInputMessage"):
             message["origin"] = generation.origin
     return write(told)
-
-
-def takes_any_body(credential: Credential, config: Config) -> bool:
-    """Whether `shaped` leaves the credential's bodies as they are."""
-    name = credential.endpoint
-    return (name if name in GENERATIONS else config.default_endpoint) in _ORDINARY
 
 
 _ORDINARY = frozenset(

@@ -157,10 +157,10 @@ def test_a_body_is_left_alone_just_where_it_is_said_to_be(generation: str, named
     message = b'{"userInputMessage":{"content":"Hi","origin":"AI_EDITOR"}}'
     body = b'{"conversationState":{"conversationId":"c","currentMessage":' + message + b"}}"
     is_left = endpoint.shaped(credential, config, body, "c") == body
-    assert is_left == endpoint.takes_any_body(credential, config) == (generation == "ide")
+    assert is_left == endpoint.is_shaped(credential, config) == (generation == "ide")
 
 
 def test_an_unknown_generation_is_the_operators() -> None:
     unknown = dataclasses.replace(SOCIAL, endpoint="owl")
-    assert endpoint.takes_any_body(unknown, CONFIG)
-    assert not endpoint.takes_any_body(unknown, dataclasses.replace(CONFIG, default_endpoint="kas"))
+    assert endpoint.is_shaped(unknown, CONFIG)
+    assert not endpoint.is_shaped(unknown, dataclasses.replace(CONFIG, default_endpoint="kas"))
