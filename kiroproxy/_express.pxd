@@ -1,11 +1,23 @@
 # The ordinary request on its way, for the compiled modules around it.
+from kiroproxy._counters cimport Row
+from kiroproxy._keys cimport KeyCheck
 from kiroproxy._launch cimport Launch, Launcher
+from kiroproxy._plain cimport Simple
 from kiroproxy._pump cimport Carrier, Gatherer, Outlet, Owner
+from kiroproxy._request cimport Arrived, Record
 
 
 cdef class Way:
     # What the express requests of one worker share; `server.express.Lane` is one.
+    # For life, given by the lane
+    cdef public Simple simple        # how a simple request is planned
+    cdef public Row metrics
+    cdef public KeyCheck keys        # the operator's own; replaced when they change
+    cdef public object gateway, settings, log
+    cdef type _request               # what a request is made as
     cdef Launcher _launcher
+    cdef object _clock, _soon        # the loop's time() and call_soon()
+    # Per worker
     cdef readonly set young, old     # the requests under way, by the lane's last tick
     cdef object _form                # of a streamed response's head …
     cdef bytes _before, _after       # … around the request id
@@ -13,13 +25,16 @@ cdef class Way:
     cdef dict _targets               # request targets seen, and whether they are the lane's
 
     cdef bint _look_at(self, bytes target) except -1
+    cdef bint _is_plain(self, Arrived request) except -1
+    cdef object _plan(self, Express express)
     cdef bytes _head_for(self, object link, str request_id)
+    cdef int _finish(self, Express express) except -1
 
 
 cdef class Express(Owner):
     cdef readonly Way lane
     cdef readonly object link        # the client's connection; None when it is over
-    cdef readonly object request
+    cdef readonly Arrived request
     cdef readonly object config
     cdef readonly object plan        # None until it is planned
     cdef readonly object answer      # None until Kiro's is landed

@@ -1,7 +1,12 @@
+from collections.abc import Callable
 from typing import Any, Self
 
+from kiroproxy._counters import Row
+from kiroproxy._keys import KeyCheck
 from kiroproxy._launch import Launch, Launcher
+from kiroproxy._plain import Simple
 from kiroproxy._pump import Owner
+from kiroproxy._request import Arrived
 
 class Way:
     is_ticking: bool
@@ -10,7 +15,19 @@ class Way:
     def young(self) -> set[Express]: ...
     @property
     def old(self) -> set[Express]: ...
-    def equip(self, launcher: Launcher) -> None: ...
+    simple: Simple[Any]
+    metrics: Row
+    keys: KeyCheck
+    gateway: Any
+    settings: Any
+    log: Any
+    def equip(
+        self,
+        launcher: Launcher,
+        request: type[Arrived],
+        clock: Callable[[], float],
+        soon: Callable[..., object],
+    ) -> None: ...
     def take(self, link: Any, data: bytes) -> Express | int | None: ...
 
 class Express(Owner):

@@ -21,11 +21,27 @@ from kiroproxy.errors import GatewayError
 
 from kiroproxy._launch cimport Launch, Launcher
 from kiroproxy._line cimport Line
+from kiroproxy._plain cimport fresh_id
 from kiroproxy._pump cimport Carrier, Gatherer, Outlet, Owner
+from kiroproxy._request cimport Arrived, Record, arrive, monotonic_s
 
 cdef enum:
     TARGETS_MAX = 256  # a handful of spellings; others come from the curious
+    NAME_MAX = 200     # of a model, in the log
     DEBUG = 10         # logging's level
+
+
+cdef bytes JSON_FIELD = b"content-type", JSON_TYPE = b"application/json"
+cdef bytes CODING_FIELD = b"content-encoding"
+cdef bytes SESSION_FIELD = b"x-claude-code-session-id"
+
+
+cdef str _name_in(dict body):
+    """Return the model a body asks for, whatever it is."""
+    name = body.get("model", "")
+    if type(name) is str and len(<str>name) <= NAME_MAX:
+        return name
+    return str(name)[:NAME_MAX]
 
 
 cdef class Way:
@@ -38,9 +54,15 @@ cdef class Way:
         self.young, self.old = set(), set()
         self._targets = {}
 
-    def equip(self, Launcher launcher not None) -> None:
-        """Say who makes first tries. Order: before the first take()."""
-        self._launcher = launcher
+    def equip(
+        self, Launcher launcher not None, type request not None, clock not None, soon not None
+    ) -> None:
+        """Say who makes first tries, as what a request is made, and the loop's time and call_soon.
+
+        Order: before the first take().
+        """
+        self._launcher, self._request = launcher, request
+        self._clock, self._soon = clock, soon
 
     def take(self, link, bytes data not None):
         """Begin a request of which the bytes so far are `data`.
@@ -49,6 +71,9 @@ cdef class Way:
         it is not for here, and nothing has happened.
         """
         cdef Express express
+        cdef Arrived request
+        cdef Record record
+        cdef dict body
         found = read_request(data)
         if found is None or type(found) is int:
             return found
@@ -64,26 +89,63 @@ cdef class Way:
         if self.log.isEnabledFor(DEBUG):
             return None  # each step is told then under the request's id, by its task
         try:
-            request = self.request_of(target, headers, link.outlet, link.client)
-            if not request.is_plain():
+            request = arrive(self._request, target, headers, link.outlet, link.client)
+            if not self._is_plain(request):
                 return None
             body = self.parse_body(raw)
             stream = body.get("stream", False)
             if type(stream) is not bool:
                 return None
-            self.admit(request, True)
+            if not self.keys.admits(headers):
+                self.admit(request, True)
         except GatewayError:
             return None  # a task says so
         record = request.record
         record.request_bytes = len(raw)
-        record.model, record.stream = str(body.get("model", ""))[:200], stream
-        self.metrics.began()
+        record.model, record.stream = _name_in(body), stream
+        self.metrics.begin()
         express = Express.__new__(Express)
         express.lane, express.link, express.request, express.config = self, link, request, config
         express.body, express.size, express._target = body, len(raw), target
         express.message_id = self.new_message_id()
-        express.began_at = self.clock()
+        express.began_at = self._clock()
         return express
+
+    cdef bint _is_plain(self, Arrived request) except -1:
+        """Whether the body is JSON as it stands. Raises: UnsupportedMedia."""
+        cdef dict headers = request.headers
+        if headers.get(JSON_FIELD) == JSON_TYPE and CODING_FIELD not in headers:
+            return True
+        return request.is_plain()
+
+    cdef object _plan(self, Express express):
+        """Plan a request, None where that has to wait for something. Raises: GatewayError."""
+        cdef Arrived request = express.request
+        plan = self.simple.plan_of(
+            express.body, self.gateway.catalogue, self.ids,
+            request.text(SESSION_FIELD), self.gateway.corrections.correct,
+        )
+        if plan is None:
+            return self.plan(express)
+        if request.grant is not None:
+            request.grant.check_model(plan.requested_model, plan.model.id)
+        request.record.kiro_model, request.record.input_tokens = plan.model.id, plan.input_tokens
+        return plan
+
+    cdef int _finish(self, Express express) except -1:
+        """Count out a request that was answered at the first try."""
+        cdef Arrived request = express.request
+        cdef Record record = request.record
+        cdef double first_s = record.first_token_s
+        if self.ledger.recorder is not None or not express.launch.is_landed:
+            self.finish(express, 200)
+            return 0
+        record.tries, record.credential_id = 1, express.launch.ready.sent.id
+        self.metrics.finished_ok(
+            record, monotonic_s() - request.started_s, first_s - request.started_s if first_s else 0
+        )
+        self.log_line(request, 200)
+        return 0
 
     cdef bint _look_at(self, bytes target) except -1:
         cdef bint is_ours = self.owns(target)
@@ -109,7 +171,7 @@ cdef class Express(Owner):
         """Plan and send, or hand over at once."""
         cdef Launch launch
         try:
-            self.plan = self.lane.plan(self)
+            self.plan = self.lane._plan(self)
             if self.plan is not None and self.lane.is_plain(self.plan):
                 launch = self.launch = self.lane._launcher.launch(self.plan, self.config, self)
                 if launch.line is not None and launch.line.fault is None:
@@ -182,13 +244,13 @@ cdef class Express(Owner):
     cdef int _hand_over_soon(self) except -1:
         # Not from within: Kiro's connection is in the middle of a read.
         self._is_leaving = True
-        self.lane.soon(self.hand_over)
+        self.lane._soon(self.hand_over)
         return 0
 
     # -- told by the carrier -------------------------------------------------------------------
 
     cpdef content_came(self):
-        self.lane.note_content(self)
+        self.request.record.first_token_s = monotonic_s()
         if self._carrier is not None:  # else it may be taken back, and asked for again
             self.plan.forget_body()
             self.launch.forget()
@@ -203,7 +265,7 @@ cdef class Express(Owner):
             self.bug = bug
             self._hand_over_soon()
             return
-        self.request.outlet.send(response, self.lane.clock())
+        self.request.outlet.send(response, self.lane._clock())
         self.done()
 
     cpdef bytes last_events(self):
@@ -226,7 +288,7 @@ cdef class Express(Owner):
         self._end()
         try:
             launch.succeeded()
-            self.lane.finish(self, 200)
+            self.lane._finish(self)
         except Exception:  # the client has its answer; the connection must go on
             self.lane.log.exception("internal error")
         finally:

@@ -1,8 +1,20 @@
 # A request's first try, for the compiled modules that make it and follow it.
 from libc.stdint cimport int64_t
 
-from kiroproxy._line cimport Line, Listener
+from kiroproxy._line cimport Limits, Line, Listener
 from kiroproxy._wire cimport Consumer
+
+
+cdef extern from *:
+    """
+    #include <time.h>
+    static inline int64_t kp_now_ms(void) {
+        struct timespec now;
+        clock_gettime(CLOCK_REALTIME, &now);
+        return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    }
+    """
+    int64_t now_ms "kp_now_ms"() noexcept nogil   # since epoch
 
 
 cdef class Ready:
@@ -19,12 +31,15 @@ cdef class Ready:
 
 
 cdef class Launcher:
-    cdef object _dispatcher, _pool, _connections, _budget, _clock, _ids, _doors, _profiles
+    cdef object _dispatcher, _pool, _connections, _budget, _ids, _doors, _profiles
     cdef dict _ready                  # by credential id
+    cdef object _times                # of the latest request …
+    cdef Limits _limits               # … and what a line is told of them
 
     cdef Launch launch(self, object plan, object config, Listener listener)
-    cdef Ready _ready_for(self, object credential, object config, int64_t now_ms)
+    cdef Ready _ready_for(self, object credential, object config, int64_t at_ms)
     cdef int64_t _findings(self) except -1
+    cdef Limits _limits_of(self, object times)
     cdef int _send(self, Launch launch, Ready ready, object plan, object config) except -1
 
 

@@ -44,7 +44,7 @@ cdef class Launcher:
         self._dispatcher, self._pool = dispatcher, dispatcher.pool
         self._connections, self._budget = dispatcher.connections, dispatcher.budget
         self._doors, self._profiles = dispatcher.doors, dispatcher.profiles
-        self._clock, self._ids = dispatcher.clock, dispatcher.ids
+        self._ids = dispatcher.ids
         self._ready = {}
 
     cdef Launch launch(self, object plan, object config, Listener listener):
@@ -57,7 +57,7 @@ cdef class Launcher:
         cdef Ready ready
         launch._launcher = self
         self._budget.deposit()
-        launch.started_ms = self._clock()
+        launch.started_ms = now_ms()
         launch.slot, launch.is_probe = self._pool.lease(
             plan.model.id, plan.conversation_id, launch.started_ms
         )
@@ -72,11 +72,11 @@ cdef class Launcher:
             raise
         return launch
 
-    cdef Ready _ready_for(self, object credential, object config, int64_t now_ms):
+    cdef Ready _ready_for(self, object credential, object config, int64_t at_ms):
         cdef Ready ready = self._ready.get(credential.id)
         if (
             ready is not None and ready.credential is credential and ready._config is config
-            and now_ms < ready._until_ms and ready._findings == self._findings()
+            and at_ms < ready._until_ms and ready._findings == self._findings()
         ):
             return ready
         found = self._findings()
@@ -105,9 +105,14 @@ cdef class Launcher:
             ready._before, launch.invocation_id.encode("ascii"), ready._after,
             PyBytes_GET_SIZE(body),
         )
-        launch.times = config.times_for(plan.model.id)
-        line.put(launch.head, body, <Limits?>self._connections.limits_of(launch.times))
+        launch.times = config.times_for(plan.model.id) if config.timeouts else config.times
+        line.put(launch.head, body, self._limits_of(launch.times))
         return 0
+
+    cdef Limits _limits_of(self, object times):
+        if times is not self._times:
+            self._times, self._limits = times, self._connections.limits_of(times)
+        return self._limits
 
 
 cdef class Launch:
@@ -136,7 +141,7 @@ cdef class Launch:
         cdef Line line = self.line
         self._launcher._budget.succeeded()
         if self.slot is not None:
-            self.slot.succeeded(self._launcher._clock())
+            self.slot.succeeded(now_ms())
         if line is not None:
             self.line = None
             line.listener = None

@@ -36,7 +36,10 @@ ALLOWED: dict[str, set[str]] = {
     "_line": {"_wire", "errors"},
     "_pump": {"_sse", "_wire", "_line"},
     "_launch": {"_line", "_wire"},
-    "_express": {"_head", "_launch", "_line", "_pump", "errors"},
+    "_express": {
+        *("_counters", "_head", "_keys", "_launch", "_line", "_plain", "_pump", "_request"),
+        "errors",
+    },
     "_channel": {"_wire"},
     "_plain": {"_json", "_tally"},
     "_keys": set(),

@@ -75,11 +75,13 @@ class App:
     def __init__(
         self, config: Config, gateway: Gateway, ledger: Ledger, mount: Mount | None = None
     ) -> None:
-        self._keys = KeyCheck(config.api_key)
         self._gateway, self._ledger, self._mount = gateway, ledger, mount
         self._info, self._figures = Info(gateway), Figures(gateway)
         self._messages = Messages(gateway)
-        self._lane = Lane(gateway, self._messages, _is_messages, self._admit, self._finish)
+        self._lane = Lane(
+            gateway, ledger, self._messages, _is_messages, ledger.admit, self._finish, _log_line
+        )
+        self._lane.keys = KeyCheck(config.api_key)
         self._running: set[asyncio.Task[None]] = set()
         self._routes = self._table()
         gateway.settings.on_change(self._change_key)
@@ -104,7 +106,7 @@ class App:
 
     def _change_key(self, before: Config) -> None:
         if self._gateway.config.api_key != before.api_key:
-            self._keys = KeyCheck(self._gateway.config.api_key)
+            self._lane.keys = KeyCheck(self._gateway.config.api_key)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -167,7 +169,7 @@ class App:
 
     def _admit(self, request: Request, metered: bool) -> None:
         """Check the key. Raises: Unauthorized, KeyThrottled, KeyExhausted."""
-        if not self._keys.admits(request.headers):
+        if not self._lane.keys.admits(request.headers):
             self._ledger.admit(request, metered)
 
     def _finish(self, request: Request, status: int) -> None:

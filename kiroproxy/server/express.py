@@ -14,7 +14,6 @@ Source: ARCHITECTURE.md, the way of a request.
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -24,9 +23,11 @@ from kiroproxy._express import Express, Way
 from kiroproxy._pump import Outlet
 from kiroproxy.protocol.request import Plan, parse_body
 from kiroproxy.protocol.response import Fold
+from kiroproxy.protocol.simple import RULES
 from kiroproxy.protocol.stream import PING, Answer
 from kiroproxy.server.gateway import Gateway
-from kiroproxy.server.messages import Messages, Work, is_plain, new_message_id
+from kiroproxy.server.ledger import Ledger
+from kiroproxy.server.messages import Messages, Work, is_plain, new_id, new_message_id
 from kiroproxy.server.relay import learn, note_end, note_usage, remember_cut, usage_of
 from kiroproxy.server.request import Request
 from kiroproxy.upstream.dispatch import Attempt
@@ -61,23 +62,25 @@ class Link(Protocol):
 class Lane(Way):
     """What the express requests of one worker share.
 
-    Shape: `owns` says of a request target whether it is for here; `admit` checks a key; `finish`
-    counts a request out.
+    Shape: `owns` says of a request target whether it is for here; `admit` looks at a key that is
+    not the operator's own; `finish` counts a request out, and `log_line` is the last part of it.
     Order: start() before the first request.
     """
 
     def __init__(
         self,
         gateway: Gateway,
+        ledger: Ledger,
         messages: Messages,
         owns: Callable[[bytes], bool],
         admit: Callable[[Request, bool], None],
         finish: Callable[[Request, int], None],
+        log_line: Callable[[Request, int], None],
     ) -> None:
-        self.gateway, self.messages = gateway, messages
-        self.owns, self.admit, self._finish = owns, admit, finish
+        self.gateway, self.ledger, self.messages = gateway, ledger, messages
+        self.owns, self.admit, self.count_out, self.log_line = owns, admit, finish, log_line
         self.settings, self.metrics, self.log = gateway.settings, gateway.metrics, _log
-        self.request_of, self.parse_body = Request.whole, parse_body
+        self.simple, self.parse_body, self.ids = RULES, parse_body, new_id
         self.new_message_id, self.is_plain = new_message_id, is_plain
         self.answer_of = Answer
         self.body_max_bytes = BODY_MAX_BYTES
@@ -86,8 +89,8 @@ class Lane(Way):
     def start(self) -> None:
         """Begin. Order: after the gateway's own start."""
         loop = asyncio.get_running_loop()
-        self.clock, self.soon = loop.time, loop.call_soon
-        self.equip(self.gateway.dispatcher.launcher())
+        self.clock = loop.time
+        self.equip(self.gateway.dispatcher.launcher(), Request, loop.time, loop.call_soon)
 
     @property
     def is_busy(self) -> bool:
@@ -99,10 +102,6 @@ class Lane(Way):
     def plan(self, express: Express) -> Plan | None:
         """Plan a request, None where that has to wait for something. Raises: GatewayError."""
         return self.messages.plan_now(express)
-
-    def note_content(self, express: Express) -> None:
-        """Note that content has come."""
-        express.request.record.first_token_s = time.monotonic()
 
     def settle(self, express: Express) -> None:
         """Note how a whole answer ended, and what is to be learned of it."""
@@ -122,7 +121,7 @@ class Lane(Way):
     def finish(self, express: Express, status: int) -> None:
         """Count a request out."""
         self._note_try(express, status)
-        self._finish(express.request, status)
+        self.count_out(express.request, status)
 
     def left(self, express: Express, status: int) -> None:
         """Count out a request whose client has left."""
@@ -152,7 +151,7 @@ class Lane(Way):
         if request.work is not None:
             request.work.close()
         request.record.error = "internal:NotHandedOver"
-        self._finish(request, 0)
+        self.count_out(request, 0)
 
     def _note_try(self, express: Express, status: int) -> None:
         launch, record = express.launch, express.request.record

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
-from kiroproxy._plain import random_bytes
+from kiroproxy._plain import fresh_id
 from kiroproxy.config import Config
 from kiroproxy.errors import GatewayError, InternalError, NotFound
 from kiroproxy.protocol import simple
@@ -104,7 +104,7 @@ class Messages:
         plan = simple.plan(
             work.body,
             self._gateway.catalogue,
-            _new_id,
+            new_id,
             session_id,
             self._gateway.corrections.correct,
         )
@@ -145,7 +145,7 @@ class Messages:
         return functools.partial(
             convert,
             catalogue=self._gateway.catalogue,
-            ids=_new_id,
+            ids=new_id,
             session_id=work.request.text(b"x-claude-code-session-id"),
             correct=self._gateway.corrections.correct,
             cut_calls=self._gateway.cuts.of,
@@ -281,13 +281,14 @@ def is_plain(plan: Plan) -> bool:
     return plan.wants_web_search is None and plan.search is None and plan.demand is None
 
 
-def _new_id() -> str:
+def new_id() -> str:
+    """Return a UUID for a conversation that has no name."""
     return str(uuid.uuid4())
 
 
 def new_message_id() -> str:
     """Return an id of the shape Anthropic's have."""
-    return f"msg_{random_bytes(12).hex()}"
+    return fresh_id("msg_")
 
 
 def draining() -> Draining:

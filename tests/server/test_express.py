@@ -234,21 +234,23 @@ async def test_an_answer_cut_before_content_is_tried_again(warm: Any) -> None:
     assert any("Hello" in json.dumps(event) for _, event in events)
 
 
+async def counted(gateway: Any) -> int:
+    """Return how many conversations the metrics say went well."""
+    name = 'kiroproxy_requests_total{endpoint="messages",outcome="ok",status="200"} '
+    told = (await gateway.client.get("/metrics")).text.partition(name)[2]
+    return int(told.partition("\n")[0] or 0)
+
+
 async def test_a_request_is_logged_and_counted_once(warm: Any, caplog: Any) -> None:
     gateway = await warm(answer("Hello"))
     caplog.set_level(logging.INFO, "kiroproxy.server")
-    finished: list[int] = []
-    finish = gateway.app._ledger.finish
-    gateway.app._ledger.finish = lambda request, status: (
-        finished.append(status),
-        finish(request, status),
-    )
+    before, gateway.tasks = await counted(gateway), 0
     response = await gateway.ask(stream=True)
     assert gateway.tasks == 0
     (record,) = [each for each in caplog.records if each.getMessage() == "request"]
     assert record.request_id == response.headers["request-id"]
     assert record.fields["output_tokens"] > 0 and record.fields["tries"] == 1
-    assert finished == [200]
+    assert await counted(gateway) == before + 1
 
 
 async def test_a_wrong_key_is_refused_as_ever(warm: Any) -> None:
