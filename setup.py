@@ -16,6 +16,7 @@ MODULES = (
     "_base64",
     "_text",
     "_payload",
+    "_lines",
     "_thinking",
     "_blocks",
     "_stops",

@@ -9,28 +9,23 @@ Theory of operation. Scanning is compiled and knows only how a call begins (`OPE
 one may end; understanding is the caller's `read(text, final)`, asked at those places: it answers
 None (more is needed), False (no call), or (bytes it takes, [(name, arguments), …]). A call may be
 read a few times while it grows, then only when it has grown by a quarter, so a long one costs
-O(n); what is still held at a border is read once more. Code fences are `_thinking`'s.
+O(n); what is still held at a border is read once more. Lines and code fences are
+`_lines`'s.
 
 Source: the forms in which models behind Kiro were seen to write calls: their training formats,
 `<invoke>` with and without a prefix or wrapper, and `[Called name with args: {…}]`.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.string cimport memchr, memcmp, memmove
+from libc.string cimport memchr, memcmp
 
-from kiroproxy._text cimport HAS_ESCAPE, HAS_MARKUP, put, release
+from kiroproxy._lines cimport FULL, MISMATCH, PARTIAL, is_blank, is_white
+from kiroproxy._text cimport HAS_ESCAPE, HAS_MARKUP
 
 cdef enum:
-    FENCE_LEN = 3
     HELD_MAX = 1 << 20      # bytes of a call; Kiro cuts real ones far earlier
-    HELD_KEPT_MAX = 4096    # a larger buffer is given back: one long call must not cost a stream
     READS_FREE = 16         # of one held text, before it has to grow in between
     READS_MAX = 1000        # of all held texts in an answer: then the rest of it is text
-
-cdef enum Match:
-    MISMATCH = 0
-    PARTIAL = 1
-    FULL = 2
 
 _PREFIXES = ("", "antml" ":", "｜DSML｜")  # what models put before the names of these tags
 _TAGS = ("invoke ", "function_calls>", "tool_calls>")
@@ -39,14 +34,6 @@ OPENINGS = tuple(word.encode() for word in (
     "<tool_use>", "<tool_call>", "<minimax:tool_call>", "[Called ",
 ))
 cdef tuple _OPENINGS = OPENINGS
-
-
-cdef inline bint _is_blank(uint8_t c) noexcept:
-    return c == c" " or c == c"\t" or c == c"\r"
-
-
-cdef inline bint _is_white(uint8_t c) noexcept:
-    return c == c"\n" or _is_blank(c)
 
 
 cdef int _opens(const uint8_t *p, Py_ssize_t size) noexcept:
@@ -73,35 +60,14 @@ cdef class CallFinder:
 
     def __cinit__(self, read):
         self._read = read
-        self._line_start = True
         self._reads_left = READS_MAX
         self.calls = []
 
-    def __dealloc__(self):
-        release(&self._held)
-
     # -- what goes in --
 
-    cdef int feed_raw(self, const uint8_t *text, Py_ssize_t size) except -1:
-        if self._held.len:
-            put(&self._held, text, size)
-            self._p = self._held.data
-            self._end = self._p + self._held.len
-        else:
-            self._p = text
-            self._end = text + size
-        return 0
-
-    cdef void border(self) noexcept:
-        self._final = True
-        self._p = self._held.data
-        self._end = self._p + self._held.len
-
     cdef void fresh_line(self) noexcept:
-        self._line_start = True
+        Lines.fresh_line(self)
         self._swallow = False
-        self._fence = 0
-        self._run_len = 0
 
     cdef bint may_skip(self, Literal *literal) noexcept:
         cdef const uint8_t *p = literal.start
@@ -114,7 +80,7 @@ cdef class CallFinder:
             return not _has_code_escape(p, end)
         if not self._line_start:
             return True
-        while p < end and _is_blank(p[0]):
+        while p < end and is_blank(p[0]):
             p += 1
         return p == end or not (p[0] == c"<" or p[0] == c"[" or p[0] == c"`" or p[0] == c"~")
 
@@ -142,7 +108,7 @@ cdef class CallFinder:
     cdef int next_part(self, Part *part) except -1:
         cdef const uint8_t *q
         cdef int match
-        while self._swallow and self._p < self._end and _is_white(self._p[0]):
+        while self._swallow and self._p < self._end and is_white(self._p[0]):
             self._p += 1
         self._swallow &= self._p >= self._end
         q = self._p
@@ -162,8 +128,7 @@ cdef class CallFinder:
         if q > self._p:
             return self._cut(part, q)
         part.kind = NOTHING
-        self._final = False
-        self._hold()
+        self.hold()
         return 0
 
     cdef bint _begins_line(self) noexcept:
@@ -214,21 +179,6 @@ cdef class CallFinder:
         self._swallow = self._line_start = True
         return FULL
 
-    cdef int _hold(self) except -1:
-        """Keep what is left: it is looked at again together with what follows."""
-        cdef Py_ssize_t size = self._end - self._p
-        if self._p == NULL:
-            return 0
-        if self._held.len:  # then that is where it lies
-            memmove(self._held.data, self._p, size)
-            self._held.len = size
-        else:
-            put(&self._held, self._p, size)
-        if size == 0 and self._held.room > HELD_KEPT_MAX:
-            release(&self._held)
-        self._p = self._end = NULL
-        return 0
-
     cdef int _cut(self, Part *part, const uint8_t *q) noexcept:
         """Hand out what lies before `q`."""
         part.kind = PLAIN
@@ -249,8 +199,8 @@ cdef class CallFinder:
                 self._run_len += 1
                 return q + 1
             if self._run_len:
-                self._end_run()
-            elif _is_white(c):
+                self.end_run()
+            elif is_white(c):
                 return q + 1
             self._line_start = False
         stop = <const uint8_t *>memchr(q, c"\n", self._end - q)
@@ -262,16 +212,6 @@ cdef class CallFinder:
         self._line_start = True
         self._fence_line = False
         return stop + 1
-
-    cdef void _end_run(self) noexcept:
-        """Open or close a code fence by the run of characters that opened this line."""
-        if self._fence == 0 and self._run_len >= FENCE_LEN:
-            self._fence = self._run_char
-            self._fence_len = self._run_len
-            self._fence_line = True
-        elif self._fence == self._run_char and self._run_len >= self._fence_len:
-            self._fence = 0
-        self._run_len = 0
 
     # -- Python face, for tests --
 
@@ -294,10 +234,6 @@ cdef class CallFinder:
         """Decide what is held back, as the end of the text does."""
         self.border()
         return self._parts()
-
-    def held_bytes(self) -> int:
-        """Return how much waits for more text."""
-        return self._held.len
 
 
 cdef bint _has_code_escape(const uint8_t *p, const uint8_t *end) noexcept:

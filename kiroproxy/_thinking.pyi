@@ -1,6 +1,7 @@
+from kiroproxy._lines import Lines
+
 NAMES: dict[int, str]
 
-class Splitter:
+class Splitter(Lines):
     def feed(self, text: bytes) -> list[tuple[str, bytes]]: ...
     def end(self) -> list[tuple[str, bytes]]: ...
-    def held_bytes(self) -> int: ...

@@ -16,16 +16,15 @@ answer. They also write *about* such tags, so the place decides:
 * swallowed: one newline behind `<thinking>`, two behind `</thinking>`, and white space before an
   opening tag when nothing else came before it in its segment.
 
-Fences follow CommonMark 4.5 as far as needed: three or more ` or ~ at the start of a line, closed
-by as many; a run of backticks with another backtick on its line is inline code.
+Lines and code fences are `_lines`'s.
 
 Source: the forms that non-native Kiro models are told to write, and do.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.string cimport memchr, memcmp, memmove
+from libc.string cimport memchr, memcmp
 
-from kiroproxy._text cimport put, release
+from kiroproxy._lines cimport FENCE_LEN, FULL, MISMATCH, PARTIAL, is_blank, is_white
 
 cdef extern from *:
     """
@@ -40,25 +39,9 @@ cdef extern from *:
 cdef enum:
     OPEN_LEN = 10       # <thinking>
     CLOSE_LEN = 11      # </thinking>
-    FENCE_LEN = 3
     BLANKS_MAX = 16     # between a closing tag and its newline; more is not how models write
     LEADING_MAX = 64    # white space looked past for an opening tag; bounds what is held back
     HELD_LEN_MAX = LEADING_MAX + OPEN_LEN
-    JOINED_KEPT_MAX = 4096  # a larger buffer is given back: one long line must not cost a stream
-
-cdef enum Match:
-    MISMATCH = 0
-    PARTIAL = 1         # the text ends inside the tag
-    FULL = 2
-
-
-cdef inline bint _is_blank(uint8_t c) noexcept:
-    return c == c" " or c == c"\t" or c == c"\r"
-
-
-cdef inline bint _is_white(uint8_t c) noexcept:
-    return c == c"\n" or _is_blank(c)
-
 
 cdef inline int _match(const uint8_t *p, const uint8_t *end, const char *tag, int tag_len) noexcept:
     if end - p >= tag_len:
@@ -76,44 +59,24 @@ cdef class Splitter:
 
     def __cinit__(self):
         self._mode = TEXT
-        self._line_start = self._leading = True
-
-    def __dealloc__(self):
-        release(&self._joined)
+        self._leading = True
 
     # -- what goes in --
 
-    cdef int feed_raw(self, const uint8_t *text, Py_ssize_t size) except -1:
-        if self._joined.len:
-            put(&self._joined, text, size)
-            self._p = self._joined.data
-            self._end = self._p + self._joined.len
-        else:
-            self._p = text
-            self._end = text + size
-        return 0
-
-    cdef void border(self) noexcept:
-        self._final = True
-        self._p = self._joined.data
-        self._end = self._p + self._joined.len
-
     cdef void fresh_line(self) noexcept:
-        self._line_start = True
+        Lines.fresh_line(self)
         self._leading = self._mode == TEXT
-        self._fence = 0
-        self._run_len = 0
 
     cdef bint may_skip(self, uint8_t first) noexcept:
-        if self._joined.len or self._swallow or self._run_len:
+        if self._held.len or self._swallow or self._run_len:
             return False
-        return not (self._leading and _is_white(first))
+        return not (self._leading and is_white(first))
 
     cdef void skip(self, const uint8_t *text, Py_ssize_t size) noexcept:
         cdef Py_ssize_t index = 0
         self._leading = False
         while self._line_start and index < size:
-            self._line_start = _is_blank(text[index])
+            self._line_start = is_blank(text[index])
             index += 1
 
     # -- what comes out --
@@ -124,24 +87,9 @@ cdef class Splitter:
             found = self._scan_text(segment) if self._mode == TEXT else self._scan_thinking(segment)
         if not found:
             segment.kind = NOTHING
-            self._final = False
-            if self._p != NULL:
-                self._hold()
+            KP_CHECK(self._end - self._p <= HELD_LEN_MAX)
+            self.hold()
         return found
-
-    cdef int _hold(self) except -1:
-        """Keep what is left: it is looked at again together with what follows."""
-        cdef Py_ssize_t size = self._end - self._p
-        KP_CHECK(size <= HELD_LEN_MAX)
-        if self._joined.len:  # then that is where it lies
-            memmove(self._joined.data, self._p, size)
-            self._joined.len = size
-        else:
-            put(&self._joined, self._p, size)
-        if size == 0 and self._joined.room > JOINED_KEPT_MAX:
-            release(&self._joined)
-        self._p = self._end = NULL
-        return 0
 
     cdef int _cut(self, Segment *segment, const uint8_t *q) noexcept:
         """Hand out what lies before `q`; 0 when that is nothing."""
@@ -196,7 +144,7 @@ cdef class Splitter:
         cdef int match = PARTIAL
         if not self._leading:
             return True
-        while q < self._end and _is_white(q[0]) and q - self._p < LEADING_MAX:
+        while q < self._end and is_white(q[0]) and q - self._p < LEADING_MAX:
             q += 1
         if q < self._end:
             match = _match(q, self._end, b"<thinking>", OPEN_LEN)
@@ -247,7 +195,7 @@ cdef class Splitter:
         undecided[0] = match == PARTIAL and not self._final
         if match != FULL:
             return NULL
-        while p < self._end and _is_blank(p[0]) and p - behind < BLANKS_MAX:
+        while p < self._end and is_blank(p[0]) and p - behind < BLANKS_MAX:
             p += 1
         if p == self._end:
             undecided[0] = not self._final
@@ -271,10 +219,10 @@ cdef class Splitter:
                 self._run_len += 1
                 return q + 1
             if self._run_len:
-                self._end_run()
+                self.end_run()
                 self._line_start = False
             else:
-                self._line_start = _is_white(c)
+                self._line_start = is_white(c)
                 return q + 1
         stop = <const uint8_t *>memchr(q, c"\n", self._end - q)
         if stop == NULL:
@@ -293,16 +241,6 @@ cdef class Splitter:
             self._fence_line = False
             return stop + 1
         return stop
-
-    cdef void _end_run(self) noexcept:
-        """Open or close a code fence by the run of characters that opened this line."""
-        if self._fence == 0 and self._run_len >= FENCE_LEN:
-            self._fence = self._run_char
-            self._fence_len = self._run_len
-            self._fence_line = True
-        elif self._fence == self._run_char and self._run_len >= self._fence_len:
-            self._fence = 0
-        self._run_len = 0
 
     # -- Python face --
 
@@ -326,10 +264,6 @@ cdef class Splitter:
         """Decide what is held back, as a tool call or the end of the answer does."""
         self.border()
         return self._segments()
-
-    def held_bytes(self) -> int:
-        """Return how much waits for more text."""
-        return self._joined.len
 
 
 NAMES = {TEXT: "text", THINKING: "thinking", CLOSED: "closed"}
