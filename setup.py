@@ -23,6 +23,7 @@ MODULES = (
     "_calls",
     "_limits",
     "_sse",
+    "_answer",
     "_head",
     "_plain",
     "_keys",

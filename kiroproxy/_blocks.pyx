@@ -20,7 +20,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdio cimport snprintf
 
-from kiroproxy._text cimport put, put_chars, put_escaped, release
+from kiroproxy._text cimport (
+    Spares, give_back, put, put_chars, put_escaped, release, spares,
+)
 from kiroproxy._thinking cimport TEXT, THINKING
 
 cdef extern from *:
@@ -38,8 +40,10 @@ cdef extern from *:
 UNSIGNED_SIGNATURE = "a2lyb3Byb3h5OiB0aGlzIHRoaW5raW5nIGhhcyBubyB1cHN0cmVhbSBzaWduYXR1cmU="
 
 cdef enum:
-    OUT_KEPT_MAX = 16384    # a larger buffer is given back after the call that needed it
     PIECE_LEN = 8192        # of tool arguments a delta: line readers with a limit stop at 64 KiB
+
+
+cdef Spares *SPARES = spares()
 
 
 cdef class BlockWriter:
@@ -166,14 +170,12 @@ cdef class BlockWriter:
     cdef bytes taken(self):
         """Hand out what was written."""
         cdef bytes out = PyBytes_FromStringAndSize(<const char *>self._out.data, self._out.len)
-        self.clear()
+        give_back(SPARES, &self._out)
         return out
 
     cdef void clear(self) noexcept:
         """Forget what was written: it has been taken."""
-        self._out.len = 0
-        if self._out.room > OUT_KEPT_MAX:
-            release(&self._out)
+        give_back(SPARES, &self._out)
 
     # -- events ----------------------------------------------------------------------------
 

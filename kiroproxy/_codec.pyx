@@ -55,7 +55,6 @@ cdef enum:
     FRAME_LEN_MAX = 16 << 20
     HEADERS_LEN_MAX = 128 << 10
     CARRY_LEN_FIRST = 256      # a text event has about 130 bytes
-    CARRY_KEPT_MAX = 4096      # kept between messages: nearly all fit, and it is a page
     COMPARED_NAMES_MAX = 16    # headers compared each with each; more go through a dict
 
 cdef enum Fault:
@@ -180,7 +179,7 @@ cdef class FrameParser:
     Order: feed_raw, then next_frame until it gives 0, and again. After a FrameError only
         reset() helps.
     Cost: no copy and no allocation for a message that lies whole in its chunk; one copy
-        otherwise. Memory held: the incomplete message, or 4 KiB.
+        otherwise. Memory held: the incomplete message.
     """
 
     def __cinit__(self):
@@ -205,6 +204,8 @@ cdef class FrameParser:
         if self._spent:
             self._drop_carry()
         self._check()
+        if self._chunk_left == 0:  # what is carried was looked at when it came
+            return 0
         if self._carry_len == 0 and self._chunk_left >= PRELUDE_LEN:
             self._check_prelude(self._chunk)
             if self._chunk_left >= self._total_len:
@@ -306,7 +307,7 @@ cdef class FrameParser:
     cdef void _drop_carry(self) noexcept:
         self._spent = False
         self._carry_len = 0
-        if self._carry_size > CARRY_KEPT_MAX:
+        if self._carry != NULL:
             free(self._carry)
             self._carry = NULL
             self._carry_size = 0

@@ -232,9 +232,9 @@ cdef class Express(Owner):
         plan = self.plan
         self.answer = answer = self.lane.answer_of(plan, self.message_id)
         if not plan.stream:
-            self._gatherer = Gatherer(answer.translator, self)
+            self._gatherer = Gatherer(answer, self)
             return self.launch.attach(self._gatherer)
-        self._carrier = carrier = Carrier(answer.translator, self.request.outlet, None, self)
+        self._carrier = carrier = Carrier(answer, self.request.outlet, None, self)
         self.launch.attach(carrier)
         carrier.lead(
             self.lane._head_for(self.link, self.request.id), answer.start(plan.input_tokens)

@@ -15,6 +15,10 @@ cdef class LimitedWriter(BlockWriter):
     cdef Buffer _spent           # then: all that was generated, …
     cdef Py_ssize_t _due         # … of which so much may follow until it is weighed again
 
+    cdef int limit(self, tuple stop_sequences, tuple room, object measure) except -1
+    # What ends the answer. `room` is (units in all, of an ASCII character, of any other), in a
+    # unit of the caller's choice; None = unlimited, as it is without this call.
+
     cdef int _put_watched(self, const uint8_t *text, Py_ssize_t size) except -1
     cdef int _give_out(self, Py_ssize_t size) except -1
     cdef bint _makes_way(self, int kind) except -1

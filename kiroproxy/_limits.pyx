@@ -24,20 +24,17 @@ from kiroproxy._thinking cimport TEXT, THINKING
 cdef class LimitedWriter(BlockWriter):
     """Write content blocks until a limit is reached.
 
-    Order: as BlockWriter; settle before the last close_block.
-    Units: `room` and the costs are in one unit of the caller's choice; room -1 = unlimited.
+    Order: limit first, then as BlockWriter; settle before the last close_block.
     Cost: one call and one addition a delta; with sequences, one pass over the text, and one copy
     of it where a sequence may lie.
     """
 
-    def __cinit__(
-        self, tuple stop_sequences, int64_t room, int64_t ascii_cost, int64_t other_cost, measure,
-    ):
+    cdef int limit(self, tuple stop_sequences, tuple room, object measure) except -1:
         self._measure = measure
         self._stops = Stops(stop_sequences) if stop_sequences else None
-        self._left, self._ascii_cost, self._other_cost = room, ascii_cost, other_cost
-        if room < 0:
-            self._left = self._ascii_cost = self._other_cost = 0
+        if room is not None:
+            self._left, self._ascii_cost, self._other_cost = room
+        return 0
 
     def __dealloc__(self):
         release(&self._spent)

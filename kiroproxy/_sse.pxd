@@ -1,7 +1,7 @@
 # The translator, for the compiled module that drives it from the socket.
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int64_t, uint8_t
 
-from kiroproxy._blocks cimport BlockWriter
+from kiroproxy._blocks cimport BlockWriter, Tally
 from kiroproxy._calls cimport CallFinder, Part
 from kiroproxy._codec cimport Frame, FrameParser, Slice
 from kiroproxy._payload cimport Payload
@@ -17,24 +17,25 @@ cdef class Failure:
 
 cdef class Translator:
     # Identity and policy, for life
-    cdef str _message_id, _model
+    cdef readonly str message_id
+    cdef str _model
     cdef dict _tool_names            # upstream's name → the client's, where they differ
     cdef bint _split                 # tags mark thinking, until a reasoning event says otherwise
     # Machinery
     cdef FrameParser _parser
-    cdef Splitter _splitter
+    cdef Splitter _splitter          # None: no tags are looked for
     cdef CallFinder _finder          # None: no call is looked for in text
     cdef BlockWriter _writer
-    cdef Buffer _plain               # decoded text of the running event
+    cdef Buffer _plain               # decoded text of the running event; lent
     cdef Carry _text_carry, _thinking_carry
-    # Tool calls by id, in order of arrival
-    cdef dict _tools
+    # Tool calls; what there is none of yet is None
+    cdef dict _tools                 # by id, in order of arrival
     cdef int _tools_done
     cdef list _sent                  # of each call, with a finder: name, arguments, is written
     cdef int _written                # calls that came as text
     cdef int _calls_left             # how many of them the client takes
     cdef str _own_tool               # the client's name of the tool that the server performs
-    cdef readonly list own_calls     # its calls that were written: (id, arguments)
+    cdef list _own_calls             # its calls that were written: (id, arguments)
     cdef list _waiting_calls         # the client's behind them: (id, name, arguments)
     cdef bint _tool_cut              # one was not complete, or not valid
     # How it ends
@@ -47,9 +48,15 @@ cdef class Translator:
     cdef readonly str stop_reason
     cdef readonly object context_usage_percent, token_usage
     cdef readonly double credits
-    cdef readonly list called        # the client's names of the tools called, in order
+    cdef list _called                # the client's names of the tools called, in order
     cdef readonly str upstream_request_id, conversation_id
 
+    cdef int set_up(
+        self, str message_id, str model, bint split_tags, bint drop_thinking, dict tool_names,
+        tuple stop_sequences, tuple room, object measure, object max_calls, object read_calls,
+        str own_tool, int first_index,
+    ) except -1
+    # What the constructor does, for one without keywords.
     cdef int take_in(self, const uint8_t *data, Py_ssize_t size) except -1
     # feed() without its objects: the events wait inside.
     cdef Py_ssize_t waiting(self) noexcept
@@ -60,9 +67,20 @@ cdef class Translator:
     # has_content, for compiled callers.
     cdef bint is_finished(self) noexcept
     # finished_early, for compiled callers.
+    cdef bint is_failed(self) noexcept
+    # Whether there is a failure.
+    cdef int put_start(self, int64_t input_tokens) except -1
+    # start() without its object: the events wait inside, behind those that do already.
+    cdef bint put_end(self) except -1
+    # end() likewise; False: it was not judged, or is none.
+    cdef Tally generated(self) noexcept
+    # What upstream generated: text, thinking (dropped or not), arguments.
 
-    cdef bytes _taken(self)
-    cdef void _shrink(self) noexcept
+    cdef bytes _start(self, int64_t input_tokens)
+    cdef bytes _last(self, const char *usage, str stop_reason)
+    cdef int _write_start(self, Buffer *out, int64_t input_tokens) except -1
+    cdef int _write_last(self, Buffer *out, const char *usage, str stop_reason) except -1
+    cdef Py_ssize_t _calls_seen(self) noexcept
     cdef int _on_event(self, Frame *frame) except -1
     cdef int _on_exception(self, Frame *frame) except -1
     cdef int _fail(self, Failure failure) except -1

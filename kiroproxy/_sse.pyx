@@ -16,11 +16,13 @@ Source: Kiro's ChatResponseStream; Anthropic's streaming grammar, as BEHAVIOUR.m
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t
+from cpython.dict cimport PyDict_Size
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint8_t
+from libc.stdio cimport snprintf
 from libc.string cimport memcmp, memcpy, strlen
 
-from kiroproxy._blocks cimport BlockWriter
+from kiroproxy._blocks cimport BlockWriter, Tally
 from kiroproxy._calls cimport PLAIN, CallFinder, Part
 from kiroproxy._codec cimport (
     MESSAGE_ERROR, MESSAGE_EVENT, MESSAGE_EXCEPTION, Frame, FrameParser, Slice,
@@ -28,32 +30,43 @@ from kiroproxy._codec cimport (
 from kiroproxy._limits cimport LimitedWriter
 from kiroproxy._payload cimport Payload, is_simple, number_of, read_payload, words
 from kiroproxy._text cimport (
-    IS_BROKEN, SURROGATES, Buffer, Carry, Literal, decode_literal, end_text, mend, release,
+    IS_BROKEN, SURROGATES, Buffer, Carry, Literal, Spares, decode_literal, end_text, give_back,
+    lend, mend, put, put_chars, release, spares,
 )
 from kiroproxy._thinking cimport CLOSED, TEXT, THINKING, Segment, Splitter
 
 import orjson
+from orjson import dumps
 
 from kiroproxy._blocks import UNSIGNED_SIGNATURE  # noqa: F401  (part of this module's face)
 from kiroproxy._codec import FrameError
 from kiroproxy._payload import Violation
 
 cdef enum:
-    PLAIN_KEPT_MAX = 16384  # a larger buffer is given back after the call that needed it
+    NUMBER_LEN_MAX = 24     # digits, sign and the closing NUL of 64 bits
     CALLS_UNLIMITED = 0x7FFFFFFF
 
-cdef bytes START_ID = b'event: message_start\ndata: {"type":"message_start","message":{"id":'
-cdef bytes START_MODEL = b',"type":"message","role":"assistant","model":'
-cdef bytes START_TOKENS = (
+cdef const char *START_ID = (
+    b'event: message_start\ndata: {"type":"message_start","message":{"id":'
+)
+cdef const char *START_MODEL = b',"type":"message","role":"assistant","model":'
+cdef const char *START_TOKENS = (
     b',"content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":'
 )
-cdef bytes START_END = (
+cdef const char *START_END = (
     b',"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":1}}}\n\n'
 )
-cdef bytes STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+cdef const char *LAST_REASON = (
+    b'event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":'
+)
+cdef const char *LAST_SEQUENCE = b',"stop_sequence":'
+cdef const char *LAST_USAGE = b'},"usage":'
+cdef const char *LAST_END = (
+    b'}\n\nevent: message_stop\ndata: {"type":"message_stop"}\n\n'
+)
 cdef bytes PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 
-STOP_REASONS = {
+cdef dict _STOP_REASONS = {
     "END_TURN": "end_turn",
     "STOP": "end_turn",
     "COMPLETE": "end_turn",
@@ -66,6 +79,11 @@ STOP_REASONS = {
     "CONTENT_FILTER": "refusal",
     "GUARDRAIL_INTERVENED": "refusal",
 }
+STOP_REASONS = _STOP_REASONS
+
+
+cdef Spares *SPARES = spares()
+cdef Buffer NOTHING  # zeros: what a buffer is before it has memory
 
 
 cdef class Failure:
@@ -173,31 +191,42 @@ cdef class Translator:
     Cost: one copy of the text; one bytes object a call.
     """
 
-    def __cinit__(
+    def __init__(
         self, *, str message_id, str model, bint split_tags, bint drop_thinking, dict tool_names,
         tuple stop_sequences=(), tuple room=None, max_calls=None, read_calls=None,
         measure=None,
         str own_tool="", int first_index=0,
     ):
-        self._message_id, self._model, self._tool_names = message_id, model, tool_names
+        self.set_up(
+            message_id, model, split_tags, drop_thinking, tool_names, stop_sequences, room, measure,
+            max_calls, read_calls, own_tool, first_index,
+        )
+
+    cdef int set_up(
+        self, str message_id, str model, bint split_tags, bint drop_thinking, dict tool_names,
+        tuple stop_sequences, tuple room, object measure, object max_calls, object read_calls,
+        str own_tool, int first_index,
+    ) except -1:
+        self.message_id, self._model, self._tool_names = message_id, model, tool_names
+        self._parser = FrameParser.__new__(FrameParser)
         self._split = split_tags
-        self._parser = FrameParser()
-        self._splitter = Splitter()
+        if split_tags:
+            self._splitter = Splitter.__new__(Splitter)
         if stop_sequences or room is not None or measure is not None:
-            self._writer = LimitedWriter(stop_sequences, *(room or (-1, 0, 0)), measure)
+            self._writer = LimitedWriter.__new__(LimitedWriter)
+            (<LimitedWriter>self._writer).limit(stop_sequences, room, measure)
         else:
-            self._writer = BlockWriter()
+            self._writer = BlockWriter.__new__(BlockWriter)
         self._writer.drops_thinking = drop_thinking
         self._writer.index = first_index
-        self._own_tool, self.own_calls, self._waiting_calls = own_tool, [], []
-        self._tools = {}
+        self._own_tool = own_tool
         self._calls_left = CALLS_UNLIMITED if max_calls is None else max_calls
-        self.called = []
         if read_calls is not None:
             self._finder = CallFinder(read_calls)
             self._sent = []
         self._upstream_stop = self.stop_reason = ""
         self.upstream_request_id = self.conversation_id = ""
+        return 0
 
     def __dealloc__(self):
         release(&self._plain)
@@ -206,13 +235,33 @@ cdef class Translator:
 
     def start(self, input_tokens: int) -> bytes:
         """Return message_start and a ping."""
+        return self._start(input_tokens)
+
+    cdef bytes _start(self, int64_t input_tokens):
+        cdef Buffer out = NOTHING  # its own: events may wait already that stand behind it
+        lend(SPARES, &out)
+        try:
+            self._write_start(&out, input_tokens)
+            return PyBytes_FromStringAndSize(<const char *>out.data, out.len)
+        finally:
+            give_back(SPARES, &out)
+
+    cdef int put_start(self, int64_t input_tokens) except -1:
+        lend(SPARES, &self._writer._out)
+        return self._write_start(&self._writer._out, input_tokens)
+
+    cdef int _write_start(self, Buffer *out, int64_t input_tokens) except -1:
         # Put together: to build and write the dictionaries costs a tenth of a short answer.
-        return b"".join((
-            START_ID, orjson.dumps(self._message_id),
-            START_MODEL, orjson.dumps(self._model),
-            START_TOKENS, orjson.dumps(input_tokens),
-            START_END, PING,
-        ))
+        cdef char number[NUMBER_LEN_MAX]
+        snprintf(number, NUMBER_LEN_MAX, b"%lld", <long long>input_tokens)
+        put_chars(out, START_ID)
+        _put_json(out, self.message_id)
+        put_chars(out, START_MODEL)
+        _put_json(out, self._model)
+        put_chars(out, START_TOKENS)
+        put_chars(out, number)
+        put_chars(out, START_END)
+        return put(out, PyBytes_AS_STRING(PING), PyBytes_GET_SIZE(PING))
 
     def feed(self, data: bytes | bytearray | memoryview) -> bytes:
         """Take bytes of the upstream body; return the events they complete, maybe none.
@@ -226,7 +275,7 @@ cdef class Translator:
             self.take_in(<const uint8_t *>view.buf, view.len)
         finally:
             PyBuffer_Release(&view)
-        return self._taken()
+        return self._writer.taken()
 
     def end(self) -> bytes:
         """The body ended cleanly, or early: close the open block and judge how the answer ended.
@@ -234,34 +283,40 @@ cdef class Translator:
         Shape: sets `stop_reason`, or `failure` when this was no end: bytes of a frame are left,
         or nothing came at all.
         """
-        if self._over and not self._length_exceeded and not self.finished_early:
-            return b""
+        return self._writer.taken() if self.put_end() else b""
+
+    cdef bint put_end(self) except -1:
+        if self._over and not self._length_exceeded and not self.is_finished():
+            return False
         if not self._over and self._parser.pending():
             self._fail(Failure("truncated", "frame", actual=self._parser.pending()))
-            return b""
+            return False
         self._over = True
+        lend(SPARES, &self._writer._out)
         self._finish_text()
+        give_back(SPARES, &self._plain)
         self._writer.close_block()
-        self._tool_cut |= any([not (<_Tool>tool).stopped for tool in self._tools.values()])
+        if self._tools is not None:
+            self._tool_cut |= any([not (<_Tool>tool).stopped for tool in self._tools.values()])
         self.stop_reason = self._judge()
-        if self._writer.has_content or self.finished_early:
-            return self._taken()
+        if self._writer.has_content or self.is_finished():
+            return True
         if self.stop_reason in ("end_turn", "tool_use"):
             self._fail(Failure("empty", self._upstream_stop))
-        return self._taken()
+        return True
 
     def insert(self, block: bytes) -> bytes:
         """Return a whole block of the server's own at the next index. Order: after end."""
         self._writer.put_block(block)
-        return self._taken()
+        return self._writer.taken()
 
     def release(self) -> bytes:
         """Return the client's calls that waited for the server's results. Order: after insert."""
-        waiting, self._waiting_calls = self._waiting_calls, []
-        for tool_id, name, arguments in waiting:
+        waiting, self._waiting_calls = self._waiting_calls, None
+        for tool_id, name, arguments in waiting or ():
             # Past the limits of a limited writer: they were complete before it reached them.
             BlockWriter.put_tool(self._writer, tool_id, name, arguments, False)
-        return self._taken()
+        return self._writer.taken()
 
     def finish(self, usage: dict, stop_reason: str = "") -> bytes:
         """Return message_delta and message_stop.
@@ -269,16 +324,28 @@ cdef class Translator:
         Shape: `stop_reason` replaces the one that was found.
         Order: after end, with failure None; else RuntimeError, for that would invent an end.
         """
+        return self._last(orjson.dumps(usage), stop_reason)
+
+    cdef bytes _last(self, const char *usage, str stop_reason):
+        """Return the last two events; `usage` is JSON."""
+        cdef Buffer out = NOTHING
+        lend(SPARES, &out)
+        try:
+            self._write_last(&out, usage, stop_reason)
+            return PyBytes_FromStringAndSize(<const char *>out.data, out.len)
+        finally:
+            give_back(SPARES, &out)
+
+    cdef int _write_last(self, Buffer *out, const char *usage, str stop_reason) except -1:
         if self.failure is not None or not self.stop_reason:
             raise RuntimeError("finish() without an end to report")
-        return _event("message_delta", {
-            "type": "message_delta",
-            "delta": {
-                "stop_reason": stop_reason or self.stop_reason,
-                "stop_sequence": self._writer.stop_sequence,
-            },
-            "usage": usage,
-        }) + STOP
+        put_chars(out, LAST_REASON)
+        _put_json(out, stop_reason or self.stop_reason)
+        put_chars(out, LAST_SEQUENCE)
+        _put_json(out, self._writer.stop_sequence)
+        put_chars(out, LAST_USAGE)
+        put_chars(out, usage)
+        return put_chars(out, LAST_END)
 
     def abort(self, error_type: str, message: str, request_id: str) -> bytes:
         """Return what is complete but was held back, then the error event.
@@ -288,7 +355,7 @@ cdef class Translator:
         self._over = True
         self._drain_splitter()
         self._writer.settle()
-        return self._taken() + _event("error", {
+        return self._writer.taken() + _event("error", {
             "type": "error",
             "error": {"type": error_type, "message": message},
             "request_id": request_id,
@@ -298,16 +365,11 @@ cdef class Translator:
         """Return a ping; it may stand anywhere behind message_start."""
         return PING
 
-    cdef bytes _taken(self):
-        self._shrink()
-        return self._writer.taken()
-
     cdef Py_ssize_t waiting(self) noexcept:
         return self._writer._out.len
 
     cdef void move_to(self, char *target) noexcept:
         memcpy(target, self._writer._out.data, self._writer._out.len)
-        self._shrink()
         self._writer.clear()
 
     cdef bint is_content(self) noexcept:
@@ -316,9 +378,8 @@ cdef class Translator:
     cdef bint is_finished(self) noexcept:
         return self._writer.ended is not None
 
-    cdef void _shrink(self) noexcept:
-        if self._plain.room > PLAIN_KEPT_MAX:
-            release(&self._plain)
+    cdef bint is_failed(self) noexcept:
+        return self.failure is not None
 
     # -- facts -----------------------------------------------------------------------------
 
@@ -333,7 +394,19 @@ cdef class Translator:
 
         Order: after end.
         """
+        if self._tools is None:
+            return []
         return [(<_Tool>tool).name for tool in self._tools.values() if not (<_Tool>tool).sent]
+
+    @property
+    def called(self) -> list[str]:
+        """The tools called so far, by the client's names, in order."""
+        return [] if self._called is None else self._called
+
+    @property
+    def own_calls(self) -> list[tuple[str, bytes]]:
+        """The calls that the server performs itself: (id, arguments)."""
+        return [] if self._own_calls is None else self._own_calls
 
     @property
     def has_text(self) -> bool:
@@ -353,14 +426,19 @@ cdef class Translator:
     @property
     def ascii_chars(self) -> int:
         """ASCII characters upstream generated: text, thinking (dropped or not), arguments."""
-        cdef BlockWriter writer = self._writer
-        return writer.text.ascii + writer.thinking.ascii + writer.tools.ascii
+        return self.generated().ascii
 
     @property
     def other_chars(self) -> int:
         """The other characters upstream generated."""
+        return self.generated().other
+
+    cdef Tally generated(self) noexcept:
         cdef BlockWriter writer = self._writer
-        return writer.text.other + writer.thinking.other + writer.tools.other
+        cdef Tally sum
+        sum.ascii = writer.text.ascii + writer.thinking.ascii + writer.tools.ascii
+        sum.other = writer.text.other + writer.thinking.other + writer.tools.other
+        return sum
 
     # -- frames ----------------------------------------------------------------------------
 
@@ -368,6 +446,7 @@ cdef class Translator:
         cdef Frame frame
         if self._over:
             return 0
+        lend(SPARES, &self._writer._out)
         try:
             self._parser.feed_raw(data, size)
             while not self._over and self._parser.next_frame(&frame):
@@ -385,6 +464,10 @@ cdef class Translator:
                 "frame", error.fault,
                 expected=error.expected, actual=error.actual, offset=error.offset,
             ))
+        # Between two reads a stream holds nothing but what the client has not been given.
+        give_back(SPARES, &self._plain)
+        if self._writer._out.len == 0:
+            self._writer.clear()
         return 0
 
     cdef int _on_event(self, Frame *frame) except -1:
@@ -431,10 +514,12 @@ cdef class Translator:
         cdef Literal literal
         self._plain.len = 0
         if not is_simple(payload, b'{"content":"', 12, &literal):
+            lend(SPARES, &self._plain)
             read_payload(payload).decode("content", &self._text_carry, &self._plain)
         elif self._splice(&literal):
             return 0
         else:
+            lend(SPARES, &self._plain)
             decode_literal(literal.start, literal.len, &self._text_carry, &self._plain)
         return self._put_text()
 
@@ -521,7 +606,7 @@ cdef class Translator:
         if any([self._is_repeat(name, arguments, True) for name, arguments in calls]):
             return self._writer.put_plain(TEXT, part.buf, part.len)
         for name, arguments in calls:
-            if len(self._tools) + self._written >= self._calls_left:
+            if self._calls_seen() >= self._calls_left:
                 self._refuse_call()
             elif not self._writer.spend(
                 <const uint8_t *>PyBytes_AS_STRING(arguments), len(arguments)
@@ -530,11 +615,14 @@ cdef class Translator:
             else:
                 self._written += 1
                 # Unlike a count of calls, a block's number is no other one's in a longer answer.
-                number = self._writer.index + len(self._waiting_calls)
-                tool_id = f"toolu_{self._message_id.rpartition('_')[2]}{number:02d}"
+                number = self._writer.index + len(self._waiting_calls or ())
+                tool_id = f"toolu_{self.message_id.rpartition('_')[2]}{number:02d}"
                 self._send_call(tool_id, name, arguments)
                 self._sent.append((name, orjson.loads(arguments), True))
         return 0
+
+    cdef Py_ssize_t _calls_seen(self) noexcept:
+        return self._written + (0 if self._tools is None else PyDict_Size(self._tools))
 
     cdef bint _is_repeat(self, str name, bytes arguments, bint written) except *:
         """Whether the same call has come in the other form: a model that wrote it, then made it."""
@@ -553,8 +641,12 @@ cdef class Translator:
         if name == self._own_tool:
             return self._put_own_call(tool_id, name, arguments)
         self._tools_done += 1
-        self.called.append(name)
-        if self.own_calls:
+        if self._called is None:
+            self._called = []
+        self._called.append(name)
+        if self._own_calls:
+            if self._waiting_calls is None:
+                self._waiting_calls = []
             self._waiting_calls.append((tool_id, name, arguments))
             return 0
         return self._writer.put_tool(tool_id, name, arguments, False)
@@ -585,9 +677,11 @@ cdef class Translator:
             if not (literal.flags & IS_BROKEN or _is_pending(&self._thinking_carry)):
                 if self._writer.put_literal(THINKING, &literal):
                     return 0
+            lend(SPARES, &self._plain)
             decode_literal(literal.start, literal.len, &self._thinking_carry, &self._plain)
             return self._writer.put_plain(THINKING, self._plain.data, self._plain.len)
         event = read_payload(payload)
+        lend(SPARES, &self._plain)
         event.decode("text", &self._thinking_carry, &self._plain)
         self._writer.put_plain(THINKING, self._plain.data, self._plain.len)
         self._writer.put_signature(event.string("signature"))
@@ -606,13 +700,16 @@ cdef class Translator:
     cdef int _on_tool_use(self, Payload event) except -1:
         cdef str tool_id = event.string("toolUseId")
         cdef str name = event.string("name")
-        cdef _Tool tool = self._tools.get(tool_id)
+        cdef _Tool tool
         cdef Py_ssize_t known
+        if self._tools is None:
+            self._tools = {}
+        tool = self._tools.get(tool_id)
         if tool is None:
             if not tool_id or not name:
                 raise Violation("toolUseEvent", "without id or name")
             self._drain_splitter()
-            if len(self._tools) + self._written >= self._calls_left:
+            if self._calls_seen() >= self._calls_left:
                 return self._refuse_call()
             tool = self._tools[tool_id] = _Tool(tool_id, name)
         elif name and name != tool.name:
@@ -636,7 +733,8 @@ cdef class Translator:
         if not tool.counted:
             self._spend(<const uint8_t *>PyBytes_AS_STRING(arguments), len(arguments))
         self._drain_splitter()
-        self._splitter.fresh_line()
+        if self._split:
+            self._splitter.fresh_line()
         name = self._tool_names.get(tool.name, tool.name)
         tool.sent = self._is_repeat(name, arguments, False)
         if tool.sent:
@@ -653,12 +751,14 @@ cdef class Translator:
         cdef str own_id = "srvtoolu_" + bare_id.replace("-", "_")
         self._writer.put_tool(own_id, name, arguments, True)
         if self._writer.ended is None:  # else a stop sequence before it was found, and it is not
-            self.own_calls.append((own_id, arguments))
+            if self._own_calls is None:
+                self._own_calls = []
+            self._own_calls.append((own_id, arguments))
         return 0
 
     cdef int _refuse_call(self) except -1:
         """A call too many: the client's limit ends the answer, once the calls before are whole."""
-        for tool in self._tools.values():
+        for tool in (self._tools or {}).values():
             if not (<_Tool>tool).stopped:
                 return 0  # this one's frames are passed over meanwhile
         self._writer.settle()
@@ -715,11 +815,18 @@ cdef class Translator:
             return "max_tokens"  # upstream fell silent: what came may be cut
         if self._tools_done:
             return "tool_use"  # upstream's own word is unreliable here: often END_TURN
-        if self._upstream_stop.upper() in STOP_REASONS:
-            return STOP_REASONS[self._upstream_stop.upper()]
+        known = _STOP_REASONS.get(self._upstream_stop.upper())
+        if known is not None:
+            return known
         if self.context_usage_percent is not None and self.context_usage_percent >= 100:
             return "model_context_window_exceeded"
         return "end_turn"
+
+
+cdef int _put_json(Buffer *out, str value) except -1:
+    """Append a string, or null."""
+    cdef bytes text = dumps(value)
+    return put(out, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
 
 
 cdef bytes _event(str name, dict data):

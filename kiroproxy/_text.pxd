@@ -53,6 +53,44 @@ cdef int put_chars(Buffer *buffer, const char *text) except -1
 cdef int put_escaped(Buffer *buffer, const uint8_t *text, Py_ssize_t size) except -1
 cdef void release(Buffer *buffer) noexcept
 
+
+cdef enum:
+    SPARE_LEN_MAX = 16384   # a larger buffer is freed: one long text must not cost for ever
+    SPARES_MAX = 4          # a translator writes and decodes; more than two only wait in a burst
+
+
+cdef struct Spares:
+    # Memory that nobody uses: streams that wait hold none, so those at work hand it on.
+    Buffer buffers[SPARES_MAX]  # the last comes first
+    int count
+
+
+cdef Spares *spares() noexcept
+
+
+# Here, so that they are compiled into their callers: every read takes both.
+cdef inline void lend(Spares *spare, Buffer *buffer) noexcept:
+    # Give memory to a buffer that has none, if any is spare.
+    # Order: give_back as soon as the buffer is empty.
+    if buffer.data == NULL and spare.count:
+        spare.count -= 1
+        buffer[0] = spare.buffers[spare.count]
+
+
+cdef inline void give_back(Spares *spare, Buffer *buffer) noexcept:
+    # Take a buffer's memory for the next; it is empty and may be used again.
+    if buffer.data == NULL:
+        return
+    if buffer.room > SPARE_LEN_MAX or spare.count == SPARES_MAX:
+        release(buffer)
+        return
+    buffer.len = 0
+    spare.buffers[spare.count] = buffer[0]
+    spare.count += 1
+    buffer.data = NULL
+    buffer.room = 0
+
+
 cdef const uint8_t *scan_literal(
     const uint8_t *p, const uint8_t *end, Literal *literal
 ) noexcept nogil

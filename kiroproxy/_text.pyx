@@ -1,6 +1,6 @@
 """JSON string literals and UTF-8 by the byte: scan, decode, mend, write.
 
-Rules of this file: pure, no state of its own. What goes in may be cut or damaged anywhere; what
+Rules of this file: pure, no state of its own but spare memory. What goes in may be cut or damaged anywhere; what
 comes out is valid UTF-8, and the halves of a character that was cut between two literals are
 joined. Input is read forward only, and every read is bounded by `end` first.
 
@@ -22,6 +22,8 @@ cdef enum:
     BUFFER_LEN_FIRST = 1024
     TOO_SHORT = -1
     REPLACEMENT = 0xFFFD
+
+cdef Spares SPARES
 
 cdef const char *HEX = "0123456789abcdef"
 
@@ -76,6 +78,11 @@ cdef void release(Buffer *buffer) noexcept:
     free(buffer.data)
     buffer.data = NULL
     buffer.len = buffer.room = 0
+
+
+cdef Spares *spares() noexcept:
+    """Return the process's spare memory, for `lend` and `give_back`; it is there for ever."""
+    return &SPARES
 
 
 cdef int put_escaped(Buffer *buffer, const uint8_t *text, Py_ssize_t size) except -1:

@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "_calls": {"_text", "_lines"},
     "_limits": {"_text", "_thinking", "_blocks", "_stops"},
     "_sse": {"_codec", "_text", "_payload", "_thinking", "_blocks", "_limits", "_calls"},
+    "_answer": {"_sse", "_blocks", "_text", "protocol"},
     "_head": set(),
     "_wire": {"_head"},
     "_line": {"_wire", "errors"},
@@ -54,6 +55,7 @@ ALLOWED: dict[str, set[str]] = {
     "accounts": {"_ring", "_roster", "_meter"} | SHARED,
     "upstream": {"_plain", "_channel", "_json", "_wire", "_launch", "_line", "accounts"} | SHARED,
     "server": {
+        "_answer",
         "_head",
         "_keys",
         "_plain",
@@ -67,7 +69,8 @@ ALLOWED: dict[str, set[str]] = {
         "records",
     }
     | SHARED,
-    "admin": {"_meter", "server", "protocol", "upstream", "accounts", "records"} | SHARED,
+    "admin": {"_answer", "_meter", "server", "protocol", "upstream", "accounts", "records"}
+    | SHARED,
     "serve": {"admin", "server", "accounts"} | SHARED,
     "enrol": {"upstream", "accounts"} | SHARED,
     "demo": {"serve", "simulator"} | SHARED,

@@ -9,12 +9,12 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
+from kiroproxy import _answer
 from kiroproxy.accounts.pool import Pool
 from kiroproxy.admin import schema as s
 from kiroproxy.admin.refusal import refusal_of
 from kiroproxy.admin.routes import Answer, Call, Route
 from kiroproxy.errors import GatewayError
-from kiroproxy.protocol import stream
 from kiroproxy.protocol.request import Plan, convert
 from kiroproxy.protocol.response import Fold
 from kiroproxy.upstream.dispatch import Dispatcher
@@ -57,7 +57,7 @@ async def test(call: Call) -> Answer:
 
 async def _asked(dispatcher: Dispatcher, plan: Plan, begun_s: float) -> dict[str, Any]:
     """Have the plan answered, with as many tries as a client's request would get."""
-    answer = stream.Answer(plan, "msg_test")
+    answer = _answer.Answer(plan, "msg_test")
     first_ms = None
     async with dispatcher.exchange(plan) as exchange:
         response = await exchange.open()

@@ -105,6 +105,19 @@ def estimate_output(ascii_chars: int, other_chars: int, model: str = "") -> int:
     return round(ascii_chars * 10 / _tenths_per_token(model) + other_chars)
 
 
+@functools.lru_cache(maxsize=256)  # a client asks with one or two limits, for a few models
+def output_limits(
+    max_tokens: int, model: str
+) -> tuple[int, tuple[int, int, int] | None, Callable[[bytes], tuple[int, int]] | None]:
+    """Return what an answer is counted and limited by: one of room and measure.
+
+    Shape: (ASCII characters that ten tokens have, output_room, output_measure).
+    """
+    measure = output_measure(max_tokens, model)
+    room = None if measure else output_room(max_tokens, model)
+    return _tenths_per_token(model), room, measure
+
+
 def output_measure(max_tokens: int, model: str = "") -> Callable[[bytes], tuple[int, int]] | None:
     """Return what weighs an answer to a short limit as it is; None for the others.
 

@@ -19,12 +19,13 @@ from typing import Protocol
 
 import orjson
 
+from kiroproxy._answer import Answer
 from kiroproxy._express import Express, Way
 from kiroproxy._pump import Outlet
 from kiroproxy.protocol.request import Plan, parse_body
 from kiroproxy.protocol.response import Fold
 from kiroproxy.protocol.simple import RULES
-from kiroproxy.protocol.stream import PING, Answer
+from kiroproxy.protocol.stream import PING
 from kiroproxy.server.gateway import Gateway
 from kiroproxy.server.ledger import Ledger
 from kiroproxy.server.messages import Messages, Work, is_plain, new_id, new_message_id

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
+from kiroproxy._answer import Answer
 from kiroproxy._plain import fresh_id
 from kiroproxy.config import Config
 from kiroproxy.errors import GatewayError, InternalError, NotFound
@@ -27,7 +28,7 @@ from kiroproxy.protocol import simple
 from kiroproxy.protocol.request import Plan, convert
 from kiroproxy.protocol.searching import continued
 from kiroproxy.protocol.sources import media
-from kiroproxy.protocol.stream import PING, Answer, farewell, opening
+from kiroproxy.protocol.stream import PING, farewell, opening
 from kiroproxy.server.attachments import Attachments, read
 from kiroproxy.server.checked import CheckedRelay
 from kiroproxy.server.gateway import Gateway

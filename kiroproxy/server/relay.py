@@ -16,13 +16,13 @@ import logging
 import time
 from typing import Protocol
 
+from kiroproxy._answer import Answer
 from kiroproxy._pump import Outlet, Pump
 from kiroproxy._request import Record
 from kiroproxy.config import Config
 from kiroproxy.errors import GatewayError, UpstreamError, UpstreamTimeout
 from kiroproxy.protocol.request import Plan
 from kiroproxy.protocol.response import Fold
-from kiroproxy.protocol.stream import Answer
 from kiroproxy.server.gateway import Gateway, now_ms
 from kiroproxy.upstream.connection import Response
 from kiroproxy.upstream.dispatch import Exchange
@@ -183,7 +183,7 @@ class Relay:
         if outlet is None:
             await self._copy(response, limit)
         else:
-            pump = Pump(answer.translator, outlet, lambda: self._begun(limit))
+            pump = Pump(answer, outlet, lambda: self._begun(limit))
             try:
                 await response.pour(pump)
             finally:

@@ -19,13 +19,14 @@ from typing import Any
 
 import orjson
 
+from kiroproxy._answer import Answer
 from kiroproxy._pump import Outlet
 from kiroproxy.protocol import searching, websearch
 from kiroproxy.protocol.demand import Demand
 from kiroproxy.protocol.request import Plan
 from kiroproxy.protocol.response import Fold
 from kiroproxy.protocol.searching import WebSearch
-from kiroproxy.protocol.stream import Answer, opening
+from kiroproxy.protocol.stream import opening
 from kiroproxy.server.checked import CheckedRelay
 from kiroproxy.server.lookup import Found, Lookup
 from kiroproxy.server.relay import Relay, Target, learn, remember_cut

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
+from kiroproxy._answer import Answer
 from kiroproxy.protocol.response import Fold
-from kiroproxy.protocol.stream import Answer
 from kiroproxy.simulator import frames
 
 Reader = Callable[[bytes], Any]

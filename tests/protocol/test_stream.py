@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 import pytest
 
-from kiroproxy.protocol.stream import UNSIGNED_SIGNATURE, Answer
+from kiroproxy._answer import Answer
+from kiroproxy.protocol.stream import UNSIGNED_SIGNATURE
 from kiroproxy.protocol.tokens import estimate_output
 from kiroproxy.simulator import frames
 
@@ -203,3 +205,93 @@ def test_no_tokens_at_all_are_a_warm_up(read_stream: Reader) -> None:
 def test_any_number_of_tokens_can_be_asked_for() -> None:
     assert limited("Hello", max_tokens=10**400)[0].stop_reason == "max_tokens"  # no tail came
     assert not limited("Hello", max_tokens=10**400)[0].finished_early
+
+
+@pytest.mark.parametrize("model", ["claude-sonnet-4.5", "claude-opus-5-5", "qwen3"])
+@pytest.mark.parametrize(("ascii_chars", "other_chars"), [(1, 0), (29, 3), (35, 0), (1003, 77)])
+def test_lengths_cost_what_the_estimate_says(
+    model: str, ascii_chars: int, other_chars: int
+) -> None:
+    answer = Answer(Plan(requested_model=model), "msg_1")
+    content = "a" * ascii_chars + "é" * other_chars
+    answer.feed(frames.event("assistantResponseEvent", {"content": content}))
+    expected = max(estimate_output(ascii_chars, other_chars, model), 1)
+    assert answer.usage()["output_tokens"] == expected
+
+
+def test_usage_changes_with_the_answer_and_not_after_its_end() -> None:
+    answer = Answer(Plan(), "msg_1")
+    answer.feed(frames.event("assistantResponseEvent", {"content": TEXT}))
+    before = answer.usage()["output_tokens"]
+    answer.feed(frames.event("assistantResponseEvent", {"content": TEXT}))
+    answer.feed(frames.event("meteringEvent", {}))
+    assert answer.usage()["output_tokens"] > before and not answer.is_counted
+    answer.end()
+    counted = answer.usage()
+    assert answer.is_counted and answer.output_tokens == counted["output_tokens"]
+    counted["output_tokens"] = 0  # the caller's own
+    assert answer.usage()["output_tokens"] == answer.output_tokens > 0
+
+
+@pytest.mark.parametrize("count", [1e300, 2**63, 10**19])
+def test_a_count_that_nothing_can_cost_is_none(count: float) -> None:
+    answer = answered(reported(uncachedInputTokens=count, totalTokens=count, outputTokens=count))
+    assert answer.usage()["input_tokens"] == 1234
+    assert answer.usage_source == "estimate" and answer.finish()
+
+
+def test_a_percentage_that_nothing_can_be_leaves_the_estimate() -> None:
+    answer = answered(percentage(1e300))
+    assert answer.usage()["input_tokens"] == 1234 and answer.usage_source == "estimate"
+
+
+def test_the_first_events_are_written_as_json_would_be() -> None:
+    model = 'claude "x" \\ \b\f\x01 é 😀'
+    start, ping = events_of(Answer(Plan(requested_model=model), "msg_1").start(7))
+    assert ping == b'event: ping\ndata: {"type": "ping"}'
+    usage = {"input_tokens": 7, "cache_creation_input_tokens": 0}
+    usage |= {"cache_read_input_tokens": 0, "output_tokens": 1}
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": model}
+    message |= {"content": [], "stop_reason": None, "stop_sequence": None, "usage": usage}
+    assert start == written("message_start", message=message)
+
+
+@pytest.mark.parametrize("given", [None, {"input_tokens": 1, "web": {"searches": 2}}])
+@pytest.mark.parametrize("stop", ['words of "this" \\ \x02é', "never"])
+def test_the_last_events_are_written_as_json_would_be(given: Any, stop: str) -> None:
+    answer = Answer(Plan(stop_sequences=(stop,)), "msg_1")
+    answer.feed(frames.event("assistantResponseEvent", {"content": "a" + stop}))
+    answer.feed(frames.event("contextUsageEvent", {"contextUsagePercentage": 2}))
+    answer.end()
+    delta, end = events_of(answer.finish(given, "refusal" if given else ""))
+    told = {"stop_reason": "refusal" if given else "stop_sequence", "stop_sequence": stop}
+    assert delta == written("message_delta", delta=told, usage=given or answer.usage())
+    assert end == b'event: message_stop\ndata: {"type":"message_stop"}'
+
+
+def test_a_start_told_late_keeps_what_waits() -> None:
+    answer = Answer(Plan(), "msg_1")
+    first = answer.feed(frames.event("assistantResponseEvent", {"content": TEXT}))
+    assert TEXT.encode() in first and TEXT.encode() not in answer.start()
+
+
+def test_answers_that_take_turns_do_not_mix() -> None:
+    bodies = [[f"{name}\n<b>{turn}" * 50 for turn in range(40)] for name in "xyz"]
+    answers = [Answer(Plan(split_tags=True), f"msg_{name}") for name in "xyz"]
+    out = [b"", b"", b""]
+    for turn in range(40):
+        for at, answer in enumerate(answers):
+            event = frames.event("assistantResponseEvent", {"content": bodies[at][turn]})
+            out[at] += answer.feed(event[:70]) + answer.feed(event[70:])
+    for at, answer in enumerate(answers):
+        alone = Answer(Plan(split_tags=True), "msg_0")
+        whole = [frames.event("assistantResponseEvent", {"content": text}) for text in bodies[at]]
+        assert out[at] + answer.end() == b"".join(map(alone.feed, whole)) + alone.end()
+
+
+def events_of(out: bytes) -> list[bytes]:
+    return out.removesuffix(b"\n\n").split(b"\n\n")
+
+
+def written(name: str, **members: Any) -> bytes:
+    return b"event: %b\ndata: %b" % (name.encode(), orjson.dumps({"type": name, **members}))
