@@ -102,6 +102,17 @@ def _rpc(
     return Operation("POST", "/", host, sdk, RPC, target, headers, arn, region)
 
 
+def _management(sdk: Sdk, service: str) -> Mapping[str, Operation]:
+    """Return the calls about an account, which the newer generations send alike."""
+    return {
+        "usage": _rpc("management", sdk, f"{service}.GetUsageLimits"),
+        "models": _rpc("management", sdk, f"{service}.ListAvailableModels"),
+        "profiles": _rpc(
+            "management", sdk, f"{service}.ListAvailableProfiles", arn="", region="us-east-1"
+        ),
+    }
+
+
 _STREAMING = "AmazonCodeWhispererStreamingService"
 _SERVICE = "AmazonCodeWhispererService"
 _RUNTIME = "KiroRuntimeService"
@@ -150,12 +161,7 @@ GENERATIONS: Mapping[str, Generation] = {
                 (*_OPT_OUT, *_ATTEMPT),
             ),
             "mcp": _rpc("api", _CLI_STREAM, f"{_STREAMING}.InvokeMCP", arn="header"),
-            "usage": _rpc("management", _CLI_RUNTIME, f"{_SERVICE}.GetUsageLimits"),
-            "models": _rpc("management", _CLI_RUNTIME, f"{_SERVICE}.ListAvailableModels"),
-            "profiles": _rpc(
-                "management", _CLI_RUNTIME, f"{_SERVICE}.ListAvailableProfiles",
-                arn="", region="us-east-1",
-            ),
+            **_management(_CLI_RUNTIME, _SERVICE),
         },
     ),
     "kas": Generation(
@@ -173,12 +179,7 @@ GENERATIONS: Mapping[str, Generation] = {
                 "api", _KAS_STREAM, f"{_RUNTIME}.GenerateAssistantResponse", _KAS_GENERATE
             ),
             "mcp": _rpc("api", _KAS_STREAM, f"{_RUNTIME}.InvokeMCP", _OPT_OUT),
-            "usage": _rpc("management", _KAS_CONTROL, f"{_CONTROL}.GetUsageLimits"),
-            "models": _rpc("management", _KAS_CONTROL, f"{_CONTROL}.ListAvailableModels"),
-            "profiles": _rpc(
-                "management", _KAS_CONTROL, f"{_CONTROL}.ListAvailableProfiles",
-                arn="", region="us-east-1",
-            ),
+            **_management(_KAS_CONTROL, _CONTROL),
         },
     ),
 }  # fmt: skip

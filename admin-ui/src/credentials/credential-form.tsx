@@ -1,5 +1,5 @@
 /// Groups of fields that the dialogs to add and to edit a credential share.
-import type { ReactNode } from "react"
+import type { ComponentProps, ReactNode } from "react"
 import { ChevronRight } from "lucide-react"
 import { useTranslation } from "react-i18next"
 import { Field } from "@/ui/field"
@@ -16,20 +16,37 @@ type TextName =
   | "machineId"
   | "profileArn"
   | "proxyUsername"
+type WholeName = "priority" | "maxConcurrency" | "rpm"
+type SecretName = "clientId" | "clientSecret" | "kiroApiKey" | "proxyPassword"
 
-function Text({ name, draft, onChange, hint, placeholder }: FormProps & {
-  name: TextName
-  hint?: string
-  placeholder?: string
-}) {
+type LineProps<Name> = FormProps & { name: Name; hint?: string | undefined } & Pick<
+    ComponentProps<typeof Input>,
+    | "autoComplete"
+    | "className"
+    | "inputMode"
+    | "max"
+    | "min"
+    | "placeholder"
+    | "required"
+    | "step"
+    | "type"
+  >
+
+function Line({
+  name,
+  draft,
+  onChange,
+  hint,
+  ...input
+}: LineProps<TextName | WholeName | SecretName>) {
   const { t } = useTranslation()
   return (
     <Field label={t(`form.${name}`)} hint={hint}>
       {(ids) => (
         <Input
           {...ids}
+          {...input}
           value={draft[name]}
-          placeholder={placeholder}
           onChange={(event) => onChange({ [name]: event.target.value })}
         />
       )}
@@ -37,54 +54,16 @@ function Text({ name, draft, onChange, hint, placeholder }: FormProps & {
   )
 }
 
-function Whole({ name, draft, onChange, hint, placeholder, max }: FormProps & {
-  name: "priority" | "maxConcurrency" | "rpm"
-  hint?: string
-  placeholder?: string
-  max?: number
-}) {
-  const { t } = useTranslation()
-  return (
-    <Field label={t(`form.${name}`)} hint={hint}>
-      {(ids) => (
-        <Input
-          {...ids}
-          type="number"
-          inputMode="numeric"
-          min={0}
-          max={max}
-          step={1}
-          value={draft[name]}
-          placeholder={placeholder}
-          onChange={(event) => onChange({ [name]: event.target.value })}
-          className="num"
-        />
-      )}
-    </Field>
-  )
+function Text(props: LineProps<TextName>) {
+  return <Line {...props} />
 }
 
-function Secret({ name, draft, onChange, required, hint }: FormProps & {
-  name: "clientId" | "clientSecret" | "kiroApiKey" | "proxyPassword"
-  required?: boolean
-  hint?: string | undefined
-}) {
-  const { t } = useTranslation()
-  return (
-    <Field label={t(`form.${name}`)} hint={hint}>
-      {(ids) => (
-        <Input
-          {...ids}
-          type="password"
-          autoComplete="new-password"
-          required={required}
-          value={draft[name]}
-          onChange={(event) => onChange({ [name]: event.target.value })}
-          className="font-mono"
-        />
-      )}
-    </Field>
-  )
+function Whole(props: LineProps<WholeName>) {
+  return <Line {...props} type="number" inputMode="numeric" min={0} step={1} className="num" />
+}
+
+function Secret(props: LineProps<SecretName>) {
+  return <Line {...props} type="password" autoComplete="new-password" className="font-mono" />
 }
 
 function SecretFields({

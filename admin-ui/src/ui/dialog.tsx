@@ -69,17 +69,17 @@ const body = "min-h-0 flex-1 overflow-y-auto overscroll-contain px-5 pb-5"
 const foot =
   "flex flex-wrap items-center justify-end gap-2 border-t border-line bg-canvas/60 px-5 pt-3 pb-[calc(0.75rem+env(safe-area-inset-bottom))]"
 
-/** In the middle of a desktop, from the lower edge on a phone. */
-function DialogPanel({ title, description, footer, children, className, ...props }: PanelProps) {
+type Slot = { slot: string; onOpenAutoFocus: (event: Event) => void }
+
+function Panel({ slot, title, description, footer, children, className, ...props }: PanelProps & Slot) {
   return (
     <Primitive.Portal>
       <Primitive.Overlay className={overlay} />
       <Primitive.Content
-        data-slot="dialog"
-        onOpenAutoFocus={focusFirst}
+        data-slot={slot}
         {...(description ? {} : { "aria-describedby": undefined })}
         className={cn(
-          "fixed inset-x-0 bottom-0 z-50 mx-auto flex max-h-[92dvh] w-full max-w-lg flex-col overflow-hidden rounded-t-2xl bg-raised shadow-high outline-none data-[state=open]:animate-appear sm:top-1/2 sm:bottom-auto sm:max-h-[86dvh] sm:-translate-y-1/2 sm:rounded-xl",
+          "fixed z-50 flex w-full flex-col overflow-hidden bg-raised shadow-high outline-none",
           className,
         )}
         {...props}
@@ -94,28 +94,33 @@ function DialogPanel({ title, description, footer, children, className, ...props
   )
 }
 
-/** Details beside the list they belong to. */
-function SheetPanel({ title, description, footer, children, className, ...props }: PanelProps) {
+/** In the middle of a desktop, from the lower edge on a phone. */
+function DialogPanel({ className, ...props }: PanelProps) {
   return (
-    <Primitive.Portal>
-      <Primitive.Overlay className={overlay} />
-      <Primitive.Content
-        data-slot="sheet"
-        onOpenAutoFocus={focusPanel}
-        {...(description ? {} : { "aria-describedby": undefined })}
-        className={cn(
-          "fixed inset-y-0 right-0 z-50 flex w-full max-w-xl flex-col overflow-hidden bg-raised shadow-high outline-none data-[state=open]:animate-sheet sm:inset-y-2 sm:right-2 sm:rounded-xl",
-          className,
-        )}
-        {...props}
-      >
-        <Head title={title} description={description} />
-        <div data-slot="panel-body" className={body}>
-          {children}
-        </div>
-        {footer && <footer className={foot}>{footer}</footer>}
-      </Primitive.Content>
-    </Primitive.Portal>
+    <Panel
+      slot="dialog"
+      onOpenAutoFocus={focusFirst}
+      className={cn(
+        "inset-x-0 bottom-0 mx-auto max-h-[92dvh] max-w-lg rounded-t-2xl data-[state=open]:animate-appear sm:top-1/2 sm:bottom-auto sm:max-h-[86dvh] sm:-translate-y-1/2 sm:rounded-xl",
+        className,
+      )}
+      {...props}
+    />
+  )
+}
+
+/** Details beside the list they belong to. */
+function SheetPanel({ className, ...props }: PanelProps) {
+  return (
+    <Panel
+      slot="sheet"
+      onOpenAutoFocus={focusPanel}
+      className={cn(
+        "inset-y-0 right-0 max-w-xl data-[state=open]:animate-sheet sm:inset-y-2 sm:right-2 sm:rounded-xl",
+        className,
+      )}
+      {...props}
+    />
   )
 }
 
