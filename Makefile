@@ -3,6 +3,7 @@
 # and for its tests, which drive clients that run on Node, and the admin page in a browser:
 #   apt-get install nodejs npm chromium
 PYTHON ?= python3
+JOBS ?= 2
 BIN := .venv/bin
 # Built as it is asked for: with KIROPROXY_DEBUG=1, or without.
 BUILT := .venv/built$(if $(KIROPROXY_DEBUG),-debug)
@@ -34,9 +35,9 @@ check: build
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest $(COMPILED) --ignore-disjoint-bases --allowlist .ci/stubtest-allowlist
 
-# JOBS=2: two files of tests at a time; each test has ports and folders of its own.
+# Two files of tests at a time, since each test has ports and folders of its own; JOBS=1: one.
 test: check check-ui clients browser
-	$(BIN)/python -m pytest $(if $(JOBS),-n $(JOBS) --dist loadfile)
+	$(BIN)/python -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile)
 
 # The admin page, which the gateway serves under /admin; wants Node 20.19 or newer and npm.
 ui: $(PAGE)
