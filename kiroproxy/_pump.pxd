@@ -7,7 +7,10 @@ from kiroproxy._wire cimport Consumer
 
 
 cdef class Outlet:
-    cdef object _write           # the transport's
+    cdef object _write           # the transport's; None when it takes no more
+    cdef object _held            # the transport's get_write_buffer_size …
+    cdef object _is_closing      # … and is_closing, for as long as there is an `_fd`
+    cdef int _fd                 # the transport's socket; -1: it is written to by the transport only
     cdef object _on_close        # whom a lost client concerns
     cdef Pump _pump              # who feels a full buffer
     cdef readonly bint paused    # the client's buffer is above its high-water mark
@@ -15,6 +18,8 @@ cdef class Outlet:
     cdef readonly double wrote_at  # in the loop's seconds
 
     cdef int put(self, bytes chunk, double now) except -1
+    cdef Py_ssize_t _put_past(self, bytes chunk) except -1
+    cdef int _shut(self) except -1
 
 
 cdef class Pump(Consumer):

@@ -1,3 +1,4 @@
+from asyncio import Transport
 from collections.abc import Callable
 from typing import Self
 
@@ -7,6 +8,7 @@ from kiroproxy._wire import Consumer
 
 class Outlet:
     def __new__(cls, write: Callable[[bytes], object]) -> Self: ...
+    def bypass(self, transport: Transport) -> None: ...
     @property
     def paused(self) -> bool: ...
     @property

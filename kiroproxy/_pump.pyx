@@ -9,6 +9,10 @@ Theory of operation. `Pump` sits on Kiro's connection and drives the translator;
 for the client's transport and frames what goes out as one HTTP chunk. A client whose buffer is
 full pauses the outlet, that makes the pump full, and the connection stops reading; the other
 way round when it has drained. Nothing is held here, so nothing can pile up here.
+A transport that holds nothing back has given all it was given to the kernel, so what is sent on
+its socket then comes behind that; whatever the kernel does not take, or refuses, the transport
+gets as ever. The socket is the transport's: nothing is sent once that is closing, and it closes
+it only after it told its protocol, which tells the outlet.
 
 Source: RFC 9112 §7.1 for the chunk; the server's protocol class for when to pause.
 """
@@ -21,6 +25,17 @@ from kiroproxy._line cimport Listener
 from kiroproxy._sse cimport Translator
 from kiroproxy._wire cimport DONE, Consumer
 
+cdef extern from "sys/socket.h" nogil:
+    """
+    #ifndef MSG_NOSIGNAL  /* where Python's ignoring of SIGPIPE has to do */
+    #define MSG_NOSIGNAL 0
+    #endif
+    """
+    Py_ssize_t send(int fd, const void *data, size_t size, int flags)
+    enum:
+        MSG_DONTWAIT
+        MSG_NOSIGNAL
+
 cdef const char *HEX = b"0123456789abcdef"
 
 
@@ -31,7 +46,19 @@ cdef class Outlet:
     """
 
     def __cinit__(self, write):
-        self._write = write
+        self._write, self._fd = write, -1
+
+    def bypass(self, transport) -> None:
+        """Write past a transport that holds nothing, if that is its socket's plain bytes.
+
+        Cost: a fifth of what the transport's own write does beside the system call.
+        """
+        if transport.get_extra_info("sslcontext") is not None:
+            return
+        socket = transport.get_extra_info("socket")
+        if socket is not None:
+            self._held, self._is_closing = transport.get_write_buffer_size, transport.is_closing
+            self._fd = socket.fileno()
 
     def write(self, bytes events, double now) -> None:
         """Write whole events as one chunk of the body."""
@@ -61,19 +88,44 @@ cdef class Outlet:
     def close(self) -> None:
         """Note that the client has left."""
         self.closed = True
-        self._write = None
+        self._shut()
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
             on_close()
 
     cdef int put(self, bytes chunk, double now) except -1:
+        cdef Py_ssize_t sent
         if self._write is None:
             return 0  # whoever serves the client is being told
         self.wrote_at = now
+        if self._fd >= 0:
+            sent = self._put_past(chunk)
+            if sent == PyBytes_GET_SIZE(chunk):
+                return 0
+            if sent:
+                chunk = chunk[sent:]
         try:
             self._write(chunk)
         except RuntimeError:  # uvloop's word for a transport that is closing; close() follows
-            self._write = None
+            self._shut()
+        return 0
+
+    cdef Py_ssize_t _put_past(self, bytes chunk) except -1:
+        """Send what the kernel takes now, if the transport holds nothing. Returns how much."""
+        cdef Py_ssize_t sent
+        if self._held() != 0 or self._is_closing():
+            return 0
+        sent = send(
+            self._fd,
+            PyBytes_AS_STRING(chunk),
+            PyBytes_GET_SIZE(chunk),
+            MSG_DONTWAIT | MSG_NOSIGNAL,
+        )
+        return sent if sent > 0 else 0  # a fault the transport will meet again, and tell
+
+    cdef int _shut(self) except -1:
+        self._fd = -1
+        self._write = self._held = self._is_closing = None
         return 0
 
 

@@ -185,6 +185,7 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow._is_writable_event = cast("asyncio.Event", Flag(is_set=True))
         self.outlet = Outlet(transport.write)
+        self.outlet.bypass(transport)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             # Events are small and each one matters now.
