@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from kiroproxy import __version__
 
 if TYPE_CHECKING:
-    from kiroproxy.config import Config, Loaded
+    from kiroproxy.config import Config
     from kiroproxy.errors import ConfigError
+    from kiroproxy.loading import Loaded
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -158,7 +159,7 @@ def _flags(options: argparse.Namespace) -> dict[str, object]:
 
 
 def _examine(options: argparse.Namespace) -> "Loaded":
-    from kiroproxy.config import examine
+    from kiroproxy.loading import examine
 
     # A container may be configured by its environment alone; a file that was named must exist.
     required = bool(options.config) or not os.environ.get("KIROPROXY_API_KEY")
@@ -303,7 +304,7 @@ def _export(options: argparse.Namespace) -> int:
 def _settings(options: argparse.Namespace) -> "Config":
     """Return the configuration of a command that serves nobody. Raises: ConfigError."""
     from kiroproxy import logs
-    from kiroproxy.config import examine
+    from kiroproxy.loading import examine
 
     path = Path(options.config or "config.json")
     loaded = examine(path, os.environ, _flags(options), required=bool(options.config))

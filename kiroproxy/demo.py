@@ -20,7 +20,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from kiroproxy import config, logs, serve
+from kiroproxy import loading, logs, serve
+from kiroproxy.config import UpstreamUrls
 from kiroproxy.simulator.server import Simulator
 
 PACE_S = 0.03  # between two events: about how fast Kiro writes, so that one sees it stream
@@ -52,9 +53,9 @@ def run(flags: Mapping[str, object], *, traffic: bool = False) -> int:
             "api_key": key,
             "admin_api_key": admin_key,
             "credentials_path": credentials,
-            "upstream": config.UpstreamUrls(kiro.url, kiro.url, kiro.url, kiro.url),
+            "upstream": UpstreamUrls(kiro.url, kiro.url, kiro.url, kiro.url),
         }
-        settings = config.load(Path(folder, "config.json"), {}, chosen, required=False)
+        settings = loading.load(Path(folder, "config.json"), {}, chosen, required=False)
         logs.setup(settings.log_level)
 
         def ready(url: str) -> None:

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from kiroproxy import config
+from kiroproxy import loading
+from kiroproxy.config import MODEL_ALIASES, Config
 from kiroproxy.errors import ConfigError
+from kiroproxy.reading import environment_name
+from kiroproxy.settings import SETTINGS
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -16,15 +19,13 @@ def write(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def load(
-    tmp_path: Path, values: dict, environ: dict | None = None, **flags: object
-) -> config.Config:
-    return config.load(write(tmp_path, json.dumps({"apiKey": "k"} | values)), environ or {}, flags)
+def load(tmp_path: Path, values: dict, environ: dict | None = None, **flags: object) -> Config:
+    return loading.load(write(tmp_path, json.dumps({"apiKey": "k"} | values)), environ or {}, flags)
 
 
 def fault(tmp_path: Path, text: str, environ: dict | None = None) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
-        config.load(write(tmp_path, text), environ or {})
+        loading.load(write(tmp_path, text), environ or {})
     return caught.value
 
 
@@ -36,7 +37,7 @@ def test_the_smallest_file_is_an_api_key(tmp_path: Path) -> None:
 
 def test_comments_load_and_slashes_in_strings_survive(tmp_path: Path) -> None:
     text = '{ // the key\n "apiKey": "a//b", // trailing\n "proxyUrl": "http://p:1"\n}\n// end'
-    loaded = config.load(write(tmp_path, text), {})
+    loaded = loading.load(write(tmp_path, text), {})
     assert (loaded.api_key, loaded.proxy_url) == ("a//b", "http://p:1")
 
 
@@ -47,14 +48,14 @@ def test_flags_override_the_environment_which_overrides_the_file(tmp_path: Path)
 
 
 def test_every_setting_has_a_field_and_an_environment_name() -> None:
-    names = {field.name for field in fields(config.Config)}
-    assert {setting.field for setting in config.SETTINGS} <= names
-    assert config.environment_name("countTokensApiUrl") == "KIROPROXY_COUNT_TOKENS_API_URL"
+    names = {field.name for field in fields(Config)}
+    assert {setting.field for setting in SETTINGS} <= names
+    assert environment_name("countTokensApiUrl") == "KIROPROXY_COUNT_TOKENS_API_URL"
 
 
 def test_an_unknown_key_warns_and_suggests_the_nearest(tmp_path: Path) -> None:
     path = write(tmp_path, '{"apiKey": "k",\n "prot": 1}')
-    (warning,) = config.examine(path, {}, {}).warnings
+    (warning,) = loading.examine(path, {}, {}).warnings
     assert ":2:" in warning and '"prot"' in warning and '"port"' in warning
 
 
@@ -108,13 +109,13 @@ def test_a_fault_names_file_line_key_and_reason(
 
 def test_examine_names_every_fault_not_only_the_first(tmp_path: Path) -> None:
     path = write(tmp_path, '{"port": "x", "region": "y"}')
-    keys = [found.key for found in config.examine(path, {}, {}).faults]
+    keys = [found.key for found in loading.examine(path, {}, {}).faults]
     assert keys == ["port", "region", "apiKey"]
 
 
 def test_every_fault_inside_an_object_is_named(tmp_path: Path) -> None:
     urls = '{"apiKey": "k", "upstream": {\n"apiUrl": "ftp://x",\n"oidcUrl": 5}}'
-    found = config.examine(write(tmp_path, urls), {}, {}).faults
+    found = loading.examine(write(tmp_path, urls), {}, {}).faults
     assert [(each.line, each.key) for each in found] == [
         (2, "upstream.apiUrl"),
         (3, "upstream.oidcUrl"),
@@ -122,12 +123,12 @@ def test_every_fault_inside_an_object_is_named(tmp_path: Path) -> None:
 
 
 def test_a_wrong_key_is_one_fault_and_not_a_missing_key_besides(tmp_path: Path) -> None:
-    assert len(config.examine(write(tmp_path, '{"apiKey": 5}'), {}, {}).faults) == 1
+    assert len(loading.examine(write(tmp_path, '{"apiKey": 5}'), {}, {}).faults) == 1
 
 
 def test_flags_hold_even_when_the_file_cannot_be_read(tmp_path: Path) -> None:
     path = write(tmp_path, "{")
-    found = config.examine(path, {}, {"credentials_path": tmp_path / "other.json"})
+    found = loading.examine(path, {}, {"credentials_path": tmp_path / "other.json"})
     assert len(found.faults) == 1
     assert found.config.credentials_path == tmp_path / "other.json"
 
@@ -145,7 +146,7 @@ def test_flags_hold_even_when_the_file_cannot_be_read(tmp_path: Path) -> None:
 def test_what_has_no_effect_or_is_not_meant_is_warned_of(
     tmp_path: Path, text: str, words: str
 ) -> None:
-    loaded = config.examine(write(tmp_path, text), {}, {})
+    loaded = loading.examine(write(tmp_path, text), {}, {})
     (warning,) = loaded.warnings
     assert words in warning and "config.json" in warning
     assert loaded.faults == ()
@@ -153,7 +154,7 @@ def test_what_has_no_effect_or_is_not_meant_is_warned_of(
 
 def test_a_mistyped_variable_is_warned_of(tmp_path: Path) -> None:
     environ = {"KIROPROXY_PROT": "1", "KIROPROXY_DEBUG": "1", "KIROPROXY_LOG": "info"}
-    (warning,) = config.examine(write(tmp_path, '{"apiKey": "k"}'), environ, {}).warnings
+    (warning,) = loading.examine(write(tmp_path, '{"apiKey": "k"}'), environ, {}).warnings
     assert "KIROPROXY_PROT" in warning and "KIROPROXY_PORT" in warning
 
 
@@ -164,7 +165,7 @@ def test_an_object_in_the_environment_has_to_be_json(tmp_path: Path) -> None:
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"config\.example\.json"):
-        config.load(tmp_path / "none.json", {})
+        loading.load(tmp_path / "none.json", {})
 
 
 def test_a_wrong_environment_value_names_the_variable(tmp_path: Path) -> None:
@@ -179,7 +180,7 @@ def test_a_uuid_machine_id_is_doubled(tmp_path: Path) -> None:
 
 def test_the_system_version_is_stable_for_an_installation(tmp_path: Path) -> None:
     first, second = load(tmp_path, {}), load(tmp_path, {})
-    assert first.system_version == second.system_version in config.SYSTEM_VERSIONS
+    assert first.system_version == second.system_version in loading.SYSTEM_VERSIONS
 
 
 def test_upstream_templates_are_taken_over(tmp_path: Path) -> None:
@@ -200,7 +201,7 @@ def test_null_means_not_given(tmp_path: Path) -> None:
 
 
 def test_model_aliases_replace_the_default_and_load_from_the_environment(tmp_path: Path) -> None:
-    assert load(tmp_path, {}).model_aliases == config.MODEL_ALIASES
+    assert load(tmp_path, {}).model_aliases == MODEL_ALIASES
     assert load(tmp_path, {"modelAliases": {}}).model_aliases == {}
     environ = {"KIROPROXY_MODEL_ALIASES": '{"mine": "auto"}'}
     assert load(tmp_path, {}, environ).model_aliases == {"mine": "auto"}
@@ -246,7 +247,7 @@ def test_a_row_for_a_model_may_be_text(tmp_path: Path) -> None:
 
 
 def test_every_setting_tells_what_a_page_needs_to_edit_it() -> None:
-    for setting in config.SETTINGS:
+    for setting in SETTINGS:
         assert setting.kind in {"bool", "int", "float", "string", "enum", "map"}, setting.key
         assert setting.group in {
             "routing", "limits", "timeouts", "logging", "models", "network", "server"
@@ -254,7 +255,7 @@ def test_every_setting_tells_what_a_page_needs_to_edit_it() -> None:
         assert (setting.bounds is not None) == (setting.kind in ("int", "float")), setting.key
         assert bool(setting.choices) == (setting.kind == "enum"), setting.key
         assert setting.meaning
-    kinds = {setting.key: setting.kind for setting in config.SETTINGS}
+    kinds = {setting.key: setting.kind for setting in SETTINGS}
     assert (kinds["upstream"], kinds["allowUrlFetch"], kinds["rpm"]) == ("map", "bool", "int")
 
 
@@ -268,8 +269,8 @@ def test_the_value_of_every_setting_reads_back_as_itself(tmp_path: Path) -> None
             "timeouts": {"glm-5": {"idleTimeout": 3}},
         },
     )
-    written = {each.key: each.value(loaded) for each in config.SETTINGS}
-    again = config.load(write(tmp_path, json.dumps(written)), {})
+    written = {each.key: each.value(loaded) for each in SETTINGS}
+    again = loading.load(write(tmp_path, json.dumps(written)), {})
     assert again == loaded
     assert written["upstream"] == {"apiUrl": "https://k.example"}
 
@@ -280,11 +281,11 @@ def test_the_source_of_every_setting_is_known(tmp_path: Path) -> None:
 
 
 def test_live_settings_are_taken_over_and_the_others_wait() -> None:
-    old = config.Config(api_key="k", port=1, rpm=1)
-    settings, heard = config.Settings(old), []
+    old = Config(api_key="k", port=1, rpm=1)
+    settings, heard = loading.Settings(old), []
     settings.on_change(heard.append)
-    told = settings.take_over(config.Config(api_key="k", port=2, rpm=2, log_level="debug"))
+    told = settings.take_over(Config(api_key="k", port=2, rpm=2, log_level="debug"))
     assert told == (["rpm", "logLevel"], ["port"])
     assert (settings.current.port, settings.current.rpm, heard) == (1, 2, [old])
-    settings.take_over(config.Config(api_key="k", port=2, rpm=2, log_level="debug"))
+    settings.take_over(Config(api_key="k", port=2, rpm=2, log_level="debug"))
     assert heard == [old]

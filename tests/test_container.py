@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from kiroproxy.config import examine
+from kiroproxy.loading import examine
 
 ROOT = Path(__file__).parent.parent
 

@@ -8,7 +8,8 @@ import pytest
 from support.clients import versions
 
 from kiroproxy import __version__
-from kiroproxy.config import SETTINGS, Config
+from kiroproxy.config import Config
+from kiroproxy.settings import SETTINGS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(ROOT.glob("*.md"))

@@ -11,8 +11,10 @@ import pytest
 
 from kiroproxy.accounts.credential import Credential
 from kiroproxy.accounts.store import Store
-from kiroproxy.config import SETTINGS, Config, examine
+from kiroproxy.config import Config
 from kiroproxy.jsonc import without_comments
+from kiroproxy.loading import examine
+from kiroproxy.settings import SETTINGS
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted(ROOT.glob("credentials.example.*.json"))

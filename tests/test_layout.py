@@ -18,7 +18,9 @@ ALLOWED: dict[str, set[str]] = {
     "values": {"jsonc"},
     "metrics": {"_counters"},
     "reading": {"errors", "jsonc", "values"},
-    "config": {"errors", "logs", "jsonc", "values", "reading"},
+    "config": {"values"},
+    "settings": {"config", "logs", "jsonc", "values"},
+    "loading": {"config", "settings", "reading", "errors"},
     "_codec": set(),
     "_tally": set(),
     "_json": set(),
@@ -55,6 +57,8 @@ ALLOWED: dict[str, set[str]] = {
     "accounts": {"_ring", "_roster", "_meter"} | SHARED,
     "upstream": {"_plain", "_channel", "_json", "_wire", "_launch", "_line", "accounts"} | SHARED,
     "server": {
+        "loading",
+        "settings",
         "_answer",
         "_head",
         "_keys",
@@ -69,12 +73,21 @@ ALLOWED: dict[str, set[str]] = {
         "records",
     }
     | SHARED,
-    "admin": {"_answer", "_meter", "server", "protocol", "upstream", "accounts", "records"}
+    "admin": {
+        "settings",
+        "_answer",
+        "_meter",
+        "server",
+        "protocol",
+        "upstream",
+        "accounts",
+        "records",
+    }
     | SHARED,
     "serve": {"admin", "server", "accounts"} | SHARED,
     "enrol": {"upstream", "accounts"} | SHARED,
-    "demo": {"serve", "simulator"} | SHARED,
-    "cli": {"demo", "serve", "enrol", "simulator", "server", "accounts"} | SHARED,
+    "demo": {"loading", "serve", "simulator"} | SHARED,
+    "cli": {"loading", "demo", "serve", "enrol", "simulator", "server", "accounts"} | SHARED,
     "simulator": set(),
 }
 

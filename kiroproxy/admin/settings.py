@@ -1,6 +1,6 @@
 """Settings, read and changed under a running gateway.
 
-Rules of this file: `config.SETTINGS` is the only list; a secret's value never leaves, only
+Rules of this file: `settings.SETTINGS` is the only list; a secret's value never leaves, only
 whether there is one.
 
 Source: README.md, "Configuration".
@@ -13,7 +13,8 @@ from kiroproxy.admin.desk import Desk
 from kiroproxy.admin.items import without_login
 from kiroproxy.admin.refusal import Refusal, invalid
 from kiroproxy.admin.routes import Answer, Call, Route
-from kiroproxy.config import BY_KEY, LOAD_BALANCING, SETTINGS, Config, Setting
+from kiroproxy.config import LOAD_BALANCING, Config
+from kiroproxy.settings import BY_KEY, SETTINGS, Setting
 
 # With these the admin key could lock everybody out, open the door for good, or write anywhere.
 _FIXED = ("adminApiKey", "apiKey", "recordsPath")

@@ -3,7 +3,7 @@
 Rules of this file: everything here blocks; call it from a thread. What is refused changes
 nothing, neither on the disk nor in memory.
 
-Source: README.md, "Settings"; `config.SETTINGS` for what each key may hold.
+Source: README.md, "Settings"; `settings.SETTINGS` for what each key may hold.
 """
 
 import os
@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from kiroproxy.accounts.file import GuardedFile, Signature
-from kiroproxy.config import BY_KEY, Loaded, Settings, examine
 from kiroproxy.errors import ConfigError
 from kiroproxy.jsonc import parse_object, with_members
+from kiroproxy.loading import Loaded, Settings, examine
+from kiroproxy.settings import BY_KEY
 
 
 class ConfigFile:

@@ -32,8 +32,9 @@ from kiroproxy.accounts.page import (
 )
 from kiroproxy.accounts.pool import Pool
 from kiroproxy.accounts.store import Store
-from kiroproxy.config import Config, Loaded, Settings
+from kiroproxy.config import Config
 from kiroproxy.errors import ConfigError
+from kiroproxy.loading import Loaded, Settings
 from kiroproxy.protocol.corrections import Corrections
 from kiroproxy.protocol.models import Catalogue
 from kiroproxy.server.config_file import ConfigFile

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from kiroproxy.config import Config, Settings, load
+from kiroproxy.config import Config
 from kiroproxy.errors import ConfigError
+from kiroproxy.loading import Settings, load
 from kiroproxy.server.config_file import ConfigFile
 from kiroproxy.simulator.script import Hold, Script, Silence, answer
 
