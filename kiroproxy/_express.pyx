@@ -174,7 +174,9 @@ cdef class Express(Owner):
             self.plan = self.lane._plan(self)
             if self.plan is not None and self.lane.is_plain(self.plan):
                 launch = self.launch = self.lane._launcher.launch(self.plan, self.config, self)
-                if launch.line is not None and launch.line.fault is None:
+                if launch.is_under_way():
+                    if launch.connecting is not None:
+                        launch.connecting.add_done_callback(self._connected)
                     self.body = None  # it has become the plan's
                     self.lane.young.add(self)
                     if not self.lane.is_ticking:
@@ -212,6 +214,16 @@ cdef class Express(Owner):
         return b"\r\n".join(lines)
 
     # -- told by Kiro's connection -----------------------------------------------------------
+
+    def _connected(self, connecting) -> None:
+        """A connection was opened, or could not be."""
+        if self._is_over or connecting.cancelled():
+            return
+        if connecting.exception() is None:
+            self.launch.connected(self)
+            if self.launch.is_under_way():
+                return
+        self.hand_over()
 
     cpdef stirred(self):
         """The head is there, or the answer ended."""

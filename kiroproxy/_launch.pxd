@@ -23,7 +23,7 @@ cdef class Ready:
     cdef readonly object sent         # as it is sent: with its door, its profile
     cdef object _config
     cdef bytes _before, _after        # a head's lines, around the invocation id
-    cdef object _key                  # whose idle connections may be used
+    cdef readonly object key          # whose idle connections may be used
     cdef object _arn
     cdef bint _is_shaped              # the body goes out as the plan has it
     cdef int64_t _until_ms
@@ -40,7 +40,7 @@ cdef class Launcher:
     cdef Ready _ready_for(self, object credential, object config, int64_t at_ms)
     cdef int64_t _findings(self) except -1
     cdef Limits _limits_of(self, object times)
-    cdef int _send(self, Launch launch, Ready ready, object plan, object config) except -1
+    cdef int _prepare(self, Launch launch, Ready ready, object plan, object config) except -1
 
 
 cdef class Launch:
@@ -49,12 +49,17 @@ cdef class Launch:
     cdef readonly bint is_probe
     cdef readonly Ready ready         # None = nothing was sent
     cdef readonly Line line           # what it was sent on; None = nothing was, or it is handed on
+    cdef readonly bint is_fresh       # the line was opened for it, so that it was never idle
+    cdef readonly object connecting   # a task that opens a line for it; None = there is none
     cdef readonly object times
     cdef readonly int64_t started_ms
     cdef readonly str invocation_id
     cdef readonly bytes head, body    # what was sent, until nobody will send it again
     cdef readonly bint is_landed      # its answer is an ordinary stream, and is being taken
 
+    cdef bint is_under_way(self) except -1
+    cdef int connected(self, Listener listener) except -1
+    cdef int _send(self, Listener listener) except -1
     cdef bint lands(self) except -1
     cdef int attach(self, Consumer consumer) except -1
     cdef int forget(self) except -1

@@ -33,7 +33,7 @@ cdef class Ready:
     ):
         self.credential, self.sent, self._config = credential, sent, config
         self._before, self._after = head
-        self._key, self._arn, self._is_shaped = key, arn, is_shaped
+        self.key, self._arn, self._is_shaped = key, arn, is_shaped
         self._until_ms = until_ms
 
 
@@ -48,9 +48,10 @@ cdef class Launcher:
         self._ready = {}
 
     cdef Launch launch(self, object plan, object config, Listener listener):
-        """Lease a credential and send. Its `line` is None where something has to be waited for.
+        """Lease a credential and send, or begin to connect in order to.
 
-        Shape: `listener` is told whatever happens to the answer, from now on.
+        Shape: not `is_under_way` where something else has to be waited for; `listener` is told
+        whatever happens to the answer, from when it was sent.
         Raises: GatewayError — nobody can be asked.
         """
         cdef Launch launch = Launch.__new__(Launch)
@@ -64,9 +65,8 @@ cdef class Launcher:
         try:
             ready = self._ready_for(launch.slot.credential, config, launch.started_ms)
             if ready is not None:
-                self._send(launch, ready, plan, config)
-            if launch.line is not None:
-                launch.line.listener = listener
+                self._prepare(launch, ready, plan, config)
+                launch._send(listener)
         except BaseException:
             launch.give_up()
             raise
@@ -90,12 +90,13 @@ cdef class Launcher:
         """Count what was found out about doors and profiles so far."""
         return self._doors.version + self._profiles.version
 
-    cdef int _send(self, Launch launch, Ready ready, object plan, object config) except -1:
-        cdef Line line = self._connections.take_idle(ready._key)
+    cdef int _prepare(self, Launch launch, Ready ready, object plan, object config) except -1:
         cdef bytes body
-        if line is None:
-            return 0
-        launch.line, launch.ready = line, ready
+        launch.ready = ready
+        launch.times = config.times_for(plan.model.id) if config.timeouts else config.times
+        launch.line = self._connections.take_idle(ready.key)
+        if launch.line is None:
+            launch.connecting = self._connections.connect(ready.key, launch.times)
         launch.invocation_id = self._ids()
         body = plan.body(ready._arn)
         if not ready._is_shaped:
@@ -105,8 +106,6 @@ cdef class Launcher:
             ready._before, launch.invocation_id.encode("ascii"), ready._after,
             PyBytes_GET_SIZE(body),
         )
-        launch.times = config.times_for(plan.model.id) if config.timeouts else config.times
-        line.put(launch.head, body, self._limits_of(launch.times))
         return 0
 
     cdef Limits _limits_of(self, object times):
@@ -117,6 +116,23 @@ cdef class Launcher:
 
 cdef class Launch:
     """One first try. Order: it ends by succeeded(), give_up() or handed_on(), exactly once."""
+
+    cdef bint is_under_way(self) except -1:
+        """Say whether its listener will hear of it."""
+        return self.connecting is not None or (self.line is not None and self.line.fault is None)
+
+    cdef int connected(self, Listener listener) except -1:
+        """Go on when the line is open. Raises: whatever kept it from being opened."""
+        connecting, self.connecting = self.connecting, None
+        self.line, self.is_fresh = connecting.result(), True
+        return self._send(listener)
+
+    cdef int _send(self, Listener listener) except -1:
+        cdef Line line = self.line
+        if line is not None:
+            line.put(self.head, self.body, self._launcher._limits_of(self.times))
+            line.listener = listener
+        return 0
 
     cdef bint lands(self) except -1:
         """Say whether the answer is a stream that says itself where it ends, and may be taken."""
@@ -152,6 +168,10 @@ cdef class Launch:
     cdef int give_up(self) except -1:
         """Abort, and give everything back."""
         cdef Line line = self.line
+        connecting, self.connecting = self.connecting, None
+        if connecting is not None and not connecting.cancel() and not connecting.cancelled():
+            if connecting.exception() is None:  # it has just been opened
+                line = connecting.result()
         if line is not None:
             self.line = None
             line.listener = None
@@ -164,7 +184,7 @@ cdef class Launch:
         if self.line is not None:
             self.line.listener = None
             self.line.detach()
-        self.line = self.slot = None
+        self.line = self.connecting = self.slot = None
 
     cdef int _give_back(self) except -1:
         slot, self.slot = self.slot, None

@@ -138,7 +138,7 @@ class Form:
 class Call:
     """A request on its way to an answer's head, by one connection or the next."""
 
-    __slots__ = ("body", "connection", "head", "key", "times")
+    __slots__ = ("body", "connecting", "connection", "head", "is_fresh", "key", "times")
 
     def __init__(
         self,
@@ -147,9 +147,12 @@ class Call:
         body: bytes,
         times: Times,
         connection: Line | None = None,
+        connecting: asyncio.Task[Connection] | None = None,
     ) -> None:
         self.key, self.head, self.body, self.times = key, head, body, times
         self.connection = connection  # the idle one it was written to
+        self.connecting = connecting  # a new one for it is being opened
+        self.is_fresh = False  # the connection was opened for it
 
     @classmethod
     def of(
@@ -168,8 +171,16 @@ class Call:
 
     def abort(self) -> None:
         """Give up; nobody waits for the answer."""
+        if self.connecting is not None:
+            abandon(self.connecting)
         if self.connection is not None:
             self.connection.abort()
+
+
+def abandon(connecting: asyncio.Task[Connection]) -> None:
+    """Have nothing left of a connection that is, or was just, opened for nobody."""
+    if not connecting.cancel() and not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().abort()
 
 
 class ConnectionPool:
@@ -252,12 +263,21 @@ class ConnectionPool:
             try:
                 return await self._head_of(idle)
             except ConnectionLost:
-                if idle.answered:
+                if idle.answered or call.is_fresh:
                     raise
                 # The peer's keep-alive ran out while we were writing: it saw no request.
-        call.connection = await self._connect(call.key, call.times)
+        connecting, call.connecting = call.connecting, None
+        call.connection = await (connecting or self._connect(call.key, call.times))
         call.connection.send(call.head, call.body, self.limits_of(call.times))
         return await self._head_of(call.connection)
+
+    def connect(self, key: Key, times: Times) -> asyncio.Task[Connection]:
+        """Begin to open a connection for somebody without a task to wait in.
+
+        Order: send() on it as soon as it is open, or abandon() it.
+        Raises: through the task, ConnectFailed, ProxyFailed.
+        """
+        return asyncio.get_running_loop().create_task(self._connect(key, times))
 
     async def aclose(self) -> None:
         """Abort every connection and wait until the sockets are closed."""

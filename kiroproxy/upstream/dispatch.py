@@ -283,16 +283,18 @@ class Exchange:
         """
         slot, line = launch.slot, launch.line
         self._lease = Lease(slot, launch.is_probe)
-        if launch.ready is not None and line is not None:
+        if launch.ready is not None:
             credential = launch.ready.sent
             attempt = self._count_try(credential, launch.started_ms)
             self._invocation_ids[credential.id] = launch.invocation_id
-            if launch.is_landed:
+            if launch.is_landed and line is not None:
                 self._response = self._shared.connections.landed(line)
                 attempt.status = line.status
             else:
-                key = cast("Key", line.key)
-                self._call = Call(key, launch.head, launch.body, launch.times, line)
+                key = cast("Key", launch.ready.key)
+                sent = launch.head, launch.body, launch.times
+                self._call = Call(key, *sent, line, launch.connecting)
+                self._call.is_fresh = launch.is_fresh
         launch.handed_on()
 
     def failed(self, error: UpstreamError) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kiroproxy.errors import ConnectFailed
 from kiroproxy.server.asgi import Protocol
 from kiroproxy.simulator.script import (
     Drop,
@@ -330,3 +331,88 @@ async def test_a_connection_that_ends_as_it_is_taken_holds_nobody_up(
     async with asyncio.timeout(10):
         _, *events = await gateway.events()
     assert any("Hello" in json.dumps(event) for _, event in events)
+
+
+async def test_a_connection_that_must_be_opened_needs_no_task(warm: Any) -> None:
+    gateway = await warm(answer("Hello"), answer("Hello"))
+    for connection in list(gateway.app._gateway.connections._open):
+        connection.close()
+    _, *events = await gateway.events()
+    assert any("Hello" in json.dumps(event) for _, event in events)
+    assert gateway.tasks == 0
+
+
+async def test_a_connection_that_cannot_be_opened_is_a_failed_try(
+    warm: Any, monkeypatch: Any
+) -> None:
+    gateway = await warm()
+    connections = gateway.app._gateway.connections
+    for connection in list(connections._open):
+        connection.close()
+    tries = 0
+
+    async def refused(*_: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        raise ConnectFailed("Kiro cannot be reached")
+
+    monkeypatch.setattr(connections, "_connect", refused)
+    told = await gateway.ask(stream=True)
+    assert told.status_code == 502
+    assert tries == 3
+    assert gateway.tasks == 1
+    assert gateway.app._gateway.pool.snapshot()[0].in_flight == 0
+
+
+async def test_who_leaves_while_a_connection_is_opened_leaves_nothing(
+    warm: Any, monkeypatch: Any
+) -> None:
+    gateway = await warm()
+    connections = gateway.app._gateway.connections
+    for connection in list(connections._open):
+        connection.close()
+    begun = asyncio.Event()
+
+    async def slow(*_: Any) -> Any:
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(connections, "_connect", slow)
+    _, writer = await gateway.connect()
+    writer.write(request())
+    await begun.wait()
+    writer.transport.abort()
+    while gateway.app.express.is_busy:
+        await asyncio.sleep(0.001)
+    assert gateway.app._gateway.pool.snapshot()[0].in_flight == 0
+    assert gateway.tasks == 0
+
+
+async def test_opening_that_takes_its_time_is_gone_on_with_by_a_task(
+    warm: Any, monkeypatch: Any
+) -> None:
+    gateway = await warm(answer("Hello"), ping_interval_s=0.1)
+    connections = gateway.app._gateway.connections
+    for connection in list(connections._open):
+        connection.close()
+    connect, may = connections._connect, asyncio.Event()
+
+    async def slow(*told: Any) -> Any:
+        await may.wait()
+        return await connect(*told)
+
+    monkeypatch.setattr(connections, "_connect", slow)
+    asking = asyncio.create_task(gateway.ask())
+    while not gateway.tasks:
+        await asyncio.sleep(0.001)
+    may.set()
+    assert (await asking).json()["content"] == [{"type": "text", "text": "Hello"}]
+    assert len(gateway.sim.of("generate")) == 2
+
+
+async def test_a_new_connection_that_dies_unanswered_is_a_failed_try(warm: Any) -> None:
+    gateway = await warm(Script((Drop(),)), answer("Hello"))
+    for connection in list(gateway.app._gateway.connections._open):
+        connection.close()
+    assert (await gateway.ask()).json()["content"] == [{"type": "text", "text": "Hello"}]
+    assert len(gateway.sim.of("generate")) == 3
