@@ -479,7 +479,7 @@ async def test_leaving_while_connecting_ends_it(run_gateway: Any, caplog: Any) -
         await asyncio.Event().wait()
 
     connections = gateway.app._gateway.connections
-    connections.take_idle, connections.answer = lambda key: None, never
+    connections.take_idle, connections._connect = lambda key: None, never
     _, writer = await open_stream(gateway)
     await started.wait()
     await assert_left(gateway, writer, caplog)
