@@ -46,6 +46,7 @@ cdef extern from "_scan.h":
         const uint8_t *at
         uint8_t *out
         int high
+        int odd
     size_t kp_plain_run(
         const uint8_t *text, size_t size, uint8_t *copy, int *high
     ) noexcept nogil
@@ -88,14 +89,8 @@ def _digits(value):
     raise TypeError
 
 
-class _NotMine(Exception):
+class NotMine(Exception):
     """Something orjson shall judge."""
-
-
-cdef struct Reader:
-    const uint8_t *at
-    const uint8_t *end
-    uint8_t *scratch     # where literals with escapes are decoded; NULL until the first
 
 
 def read(raw, otherwise=orjson.loads):
@@ -110,11 +105,11 @@ def read(raw, otherwise=orjson.loads):
     reader.end = reader.at + view.len
     reader.scratch = NULL
     try:
-        found = _value(&reader, 0)
+        found = read_value(&reader, 0)
         _skip_blanks(&reader)
         if reader.at == reader.end:
             return found
-    except _NotMine:
+    except NotMine:
         pass
     finally:
         free(reader.scratch)
@@ -138,7 +133,7 @@ cdef inline uint8_t _next(Reader *reader) noexcept nogil:
     return reader.at[0] if reader.at < reader.end else 0
 
 
-cdef object _value(Reader *reader, int depth):
+cdef object read_value(Reader *reader, int depth):
     cdef uint8_t first = _next(reader)
     if first == c'"':
         reader.at += 1
@@ -161,19 +156,19 @@ cdef dict _object(Reader *reader, int depth):
     cdef str name
     reader.at += 1
     if depth > DEPTH_MAX:
-        raise _NotMine
+        raise NotMine
     if _next(reader) == c"}":
         reader.at += 1
         return found
     while True:
         if _next(reader) != c'"':
-            raise _NotMine
+            raise NotMine
         reader.at += 1
-        name = _name(reader)
+        name = read_name(reader)
         if _next(reader) != c":":
-            raise _NotMine
+            raise NotMine
         reader.at += 1
-        PyDict_SetItem(found, name, _value(reader, depth))  # the last of equal names counts
+        PyDict_SetItem(found, name, read_value(reader, depth))  # the last of equal names counts
         if not _goes_on(reader, c"}"):
             return found
 
@@ -182,12 +177,12 @@ cdef list _list(Reader *reader, int depth):
     cdef list found = []
     reader.at += 1
     if depth > DEPTH_MAX:
-        raise _NotMine
+        raise NotMine
     if _next(reader) == c"]":
         reader.at += 1
         return found
     while True:
-        PyList_Append(found, _value(reader, depth))
+        PyList_Append(found, read_value(reader, depth))
         if not _goes_on(reader, c"]"):
             return found
 
@@ -199,13 +194,13 @@ cdef bint _goes_on(Reader *reader, uint8_t closing) except -1:
     if found == c",":
         return True
     if found != closing:
-        raise _NotMine
+        raise NotMine
     return False
 
 
 cdef object _word(Reader *reader, const char *word, Py_ssize_t size, object value):
     if reader.end - reader.at < size or memcmp(reader.at, word, size) != 0:
-        raise _NotMine
+        raise NotMine
     reader.at += size
     return value
 
@@ -236,7 +231,7 @@ cdef object _any_number(Reader *reader, const uint8_t *start):
     while p < reader.end and _is_of_number(p[0]):
         p += 1
     if p == start:
-        raise _NotMine
+        raise NotMine
     reader.at = p
     digits = (<const char *>start)[: p - start]
     if p - start > DIGITS_MAX and digits.lstrip(b"-").isdigit():
@@ -244,13 +239,13 @@ cdef object _any_number(Reader *reader, const uint8_t *start):
     try:
         return orjson.loads(digits)
     except orjson.JSONDecodeError:
-        raise _NotMine from None
+        raise NotMine from None
 
 
 cdef object _integer(bytes digits):
     """Read a long run of digits; orjson makes a rounded number of what exceeds 64 bits."""
     if digits.lstrip(b"-").startswith(b"0") or digits.count(b"-") > 1:
-        raise _NotMine
+        raise NotMine
     if len(digits) > 20 or not -(2 ** 63) <= int(digits) < 2 ** 64:
         return LongInteger(digits.decode())
     return int(digits)
@@ -259,7 +254,7 @@ cdef object _integer(bytes digits):
 # -- strings -------------------------------------------------------------------------------
 
 
-cdef str _name(Reader *reader):
+cdef str read_name(Reader *reader):
     """Read a member's name, from the table if it is plain and short."""
     cdef const uint8_t *start = reader.at
     cdef const uint8_t *p = start
@@ -291,7 +286,7 @@ cdef str _string(Reader *reader):
         with nogil:
             size += kp_plain_run(start + size, left - size, NULL, &high)
     if size == left:
-        raise _NotMine  # it has no end
+        raise NotMine  # it has no end
     if start[size] != c'"':
         return _escaped(reader, size, high)
     reader.at = start + size + 1
@@ -308,13 +303,13 @@ cdef str _escaped(Reader *reader, size_t plain, int high):
         if reader.scratch == NULL:
             raise MemoryError
     memcpy(reader.scratch, reader.at, plain)
-    it.at, it.out, it.high = reader.at + plain, reader.scratch + plain, high
+    it.at, it.out, it.high, it.odd = reader.at + plain, reader.scratch + plain, high, 0
     state = kp_unescape_literal(&it, reader.end, SHORT_LEN)
     if state == 0:
         with nogil:
             state = kp_unescape_literal(&it, reader.end, reader.end - it.at)
     if state != 1:
-        raise _NotMine
+        raise NotMine
     reader.at = it.at + 1
     if it.high:
         return _utf8(reader.scratch, it.out - reader.scratch)
@@ -336,7 +331,7 @@ cdef str _utf8(const uint8_t *text, Py_ssize_t size):
     try:
         return PyUnicode_DecodeUTF8(<const char *>text, size, NULL)
     except UnicodeDecodeError:
-        raise _NotMine from None
+        raise NotMine from None
 
 
 # -- writing -------------------------------------------------------------------------------

@@ -130,15 +130,16 @@ struct kp_literal {
   const uint8_t *at; /* what comes next; in the end the closing quote */
   uint8_t *out;      /* where it goes */
   int high;          /* whether anything so far is not ASCII */
+  int odd;           /* whether kp_escape would write an escape of it in another way */
 };
 
 /* Unescape up to the closing quote (1), or what is not a literal (-1), or at least `budget` bytes
  * (0: call again). Works on copies of the fields: as memory they would bind every step. */
-static int kp_unescape_literal(struct kp_literal *it, const uint8_t *end, size_t budget) {
+static inline int kp_unescape_literal(struct kp_literal *it, const uint8_t *end, size_t budget) {
   const uint8_t *at = it->at;
   const uint8_t *limit = (size_t)(end - at) > budget ? at + budget : end;
   uint8_t *out = it->out;
-  int high = it->high, state = -1;
+  int high = it->high, odd = it->odd, state = -1;
   while (at < limit) {
     size_t run = kp_plain_run(at, (size_t)(limit - at), out, &high);
     at += run;
@@ -149,10 +150,13 @@ static int kp_unescape_literal(struct kp_literal *it, const uint8_t *end, size_t
       goto done;
     }
     if (end - at >= 2 && (*out = kp_simple_escape[at[1]])) {
+      odd |= at[1] == '/';
       at += 2;
       out++;
     } else if (!(out = kp_unescape(&at, end, out, &high))) {
       goto done;
+    } else {
+      odd = 1;
     }
   }
   if (at < end) state = 0;
@@ -160,13 +164,39 @@ done:
   it->at = at;
   it->out = out;
   it->high = high;
+  it->odd = odd;
   return state;
+}
+
+/* Whether bytes are UTF-8 (RFC 3629 section 4): no overlong form, no surrogate, nothing cut. */
+static inline int kp_is_utf8(const uint8_t *p, size_t size) {
+  const uint8_t *end = p + size;
+  uint64_t word;
+  while (p < end) {
+    if (end - p >= 8 && (memcpy(&word, p, 8), !(word & 0x8080808080808080u))) {
+      p += 8;
+      continue;
+    }
+    uint8_t lead = *p++, low = 0x80, most = 0xBF;
+    if (lead < 0x80) continue;
+    if (lead < 0xC2 || lead > 0xF4) return 0;
+    int more = 1 + (lead >= 0xE0) + (lead >= 0xF0);
+    if (end - p < more) return 0;
+    if (lead == 0xE0) low = 0xA0;
+    if (lead == 0xED) most = 0x9F;
+    if (lead == 0xF0) low = 0x90;
+    if (lead == 0xF4) most = 0x8F;
+    if (*p < low || *p > most) return 0;
+    for (p++; --more; p++)
+      if ((*p & 0xC0) != 0x80) return 0;
+  }
+  return 1;
 }
 
 /* -- writing -- */
 
 /* Write text as the inside of a literal. `out` has room for six bytes a character and a step. */
-static uint8_t *kp_escape(const uint8_t *text, size_t size, uint8_t *out) {
+static inline uint8_t *kp_escape(const uint8_t *text, size_t size, uint8_t *out) {
   static const char digits[] = "0123456789abcdef";
   static const uint8_t letter[256] = {
       ['\n'] = 'n', ['\t'] = 't', ['\r'] = 'r', [8] = 'b', [12] = 'f', ['"'] = '"', ['\\'] = '\\',

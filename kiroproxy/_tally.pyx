@@ -75,11 +75,9 @@ ctypedef fused wide:
     uint32_t
 
 
-cdef struct Counts:
-    kp_tally of
-    int64_t scripts[SCRIPTS]
 
-
+cdef inline kp_tally *_ascii(Counts *found) noexcept nogil:
+    return <kp_tally *>found.classes
 cdef inline int _lead(uint32_t c) noexcept nogil:
     """The first byte of a character's UTF-8, from 0x80 on."""
     if c < 0x800:
@@ -98,7 +96,7 @@ cdef int _count_wide(const wide *text, Py_ssize_t size, Counts *found) except -1
         raise MemoryError
     for at in range(size):  # compilers do many at once
         narrow[at] = <uint8_t>text[at] if text[at] < 0x80 else <uint8_t>NOT_ASCII
-    kp_tally_text(narrow, size, &found.of)
+    kp_tally_text(narrow, size, _ascii(found))
     other = <const uint8_t *>memchr(narrow, NOT_ASCII, size)
     while other != NULL:
         at = other - narrow
@@ -121,7 +119,7 @@ cdef void _count_bytes(
 ) noexcept nogil:
     """Count a text of one byte a character, or UTF-8."""
     cdef Py_ssize_t at = 0
-    kp_tally_text(text, size, &found.of)
+    kp_tally_text(text, size, _ascii(found))
     while at < size:
         if size - at >= 8 and _high_bits(text + at) == 0:
             at += 8
@@ -149,13 +147,8 @@ cdef int _add(object text, Counts *found) except -1:
     cdef int kind = 0  # UTF-8
     if isinstance(text, str):
         data, size, kind = PyUnicode_DATA(text), PyUnicode_GET_LENGTH(text), PyUnicode_KIND(text)
-        if PyUnicode_IS_ASCII(text):  # no character from 0x80 on is to be looked for
-            if size < LONG_LEN:
-                kp_tally_text(<const uint8_t *>data, size, &found.of)
-            else:
-                with nogil:
-                    kp_tally_text(<const uint8_t *>data, size, &found.of)
-            return 0
+        if PyUnicode_IS_ASCII(text):
+            return count_text(<const uint8_t *>data, size, True, found)
     elif isinstance(text, bytes):
         data, size = PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text)
     else:
@@ -174,6 +167,37 @@ cdef int _count_all(list texts, Counts *found) except -1:
     return 0
 
 
+cdef int count_text(
+    const uint8_t *text, Py_ssize_t size, bint is_ascii, Counts *found
+) except -1:
+    """Count one more text, of UTF-8."""
+    if size < LONG_LEN:
+        _count_known(text, size, is_ascii, found)
+        return 0
+    with nogil:
+        _count_known(text, size, is_ascii, found)
+    return 0
+
+
+cdef inline void _count_known(
+    const uint8_t *text, Py_ssize_t size, bint is_ascii, Counts *found
+) noexcept nogil:
+    if is_ascii:  # no character from 0x80 on is to be looked for
+        kp_tally_text(text, size, _ascii(found))
+    else:
+        _count_bytes(text, size, True, found)
+
+
+cdef tuple counted(Counts *found):
+    """Return counts in the shape that `tally` has."""
+    cdef kp_tally *of = _ascii(found)
+    return (
+        of.words, of.stretches, of.humps, of.capitals, of.digits, of.numbers, of.signs,
+        of.sign_pairs, of.lines, of.walls, of.gaps,
+        *[found.scripts[script] for script in range(SCRIPTS)],
+    )
+
+
 def tally(texts: list[str | bytes]) -> tuple[int, ...]:
     """Count texts; none of them continues another.
 
@@ -183,13 +207,8 @@ def tally(texts: list[str | bytes]) -> tuple[int, ...]:
     Cost: one pass, 0.3 ms a MB of ASCII; nothing is copied but texts with characters past U+00FF.
     """
     cdef Counts found
-    cdef kp_tally *of = &found.of
     _count_all(texts, &found)
-    return (
-        of.words, of.stretches, of.humps, of.capitals, of.digits, of.numbers, of.signs,
-        of.sign_pairs, of.lines, of.walls, of.gaps,
-        *[found.scripts[script] for script in range(SCRIPTS)],
-    )
+    return counted(&found)
 
 
 cdef class Weights:
@@ -207,11 +226,14 @@ cdef class Weights:
 
     cdef double weight_of(self, list texts) except? -1.0:
         cdef Counts found
-        cdef kp_tally *of = &found.of
+        _count_all(texts, &found)
+        return self._weight(&found)
+
+    cdef double _weight(self, Counts *found) noexcept:
+        cdef kp_tally *of = _ascii(found)
         cdef const double *rest = self._rest
         cdef double words, others, scripts = 0.0
         cdef int script
-        _count_all(texts, &found)
         # In one order for ever: a sum's last bit depends on it, and a rounded half on that.
         words = self._words[0] * of.words + self._words[1] * of.stretches
         words = words + self._words[2] * of.humps + self._words[3] * of.capitals
@@ -229,6 +251,21 @@ cdef class Weights:
         Cost: as `tally`, and a handful of multiplications.
         """
         return self.weight_of(texts)
+
+    def weigh_counts(self, *parts) -> float:
+        """Return the weight of all texts that `tally` counted, in any number of parts."""
+        cdef Counts found
+        cdef int index
+        cdef tuple counts
+        memset(&found, 0, sizeof(found))
+        for counts in parts:
+            if len(counts) != CLASSES + SCRIPTS:
+                raise ValueError("these are no counts")
+            for index in range(CLASSES):
+                found.classes[index] += counts[index]
+            for index in range(SCRIPTS):
+                found.scripts[index] += counts[CLASSES + index]
+        return self._weight(&found)
 
 
 def tally_portable(text: bytes) -> tuple[int, ...]:

@@ -25,10 +25,9 @@ _SESSION = re.compile(r"_session_(.+)$", re.DOTALL)
 
 def conversation_id(body: dict[str, Any], session_id: str, ids: Callable[[], str]) -> str:
     """Name the conversation by the client's session, else by how it began, else by `ids`."""
+    if named_id := by_session(body, session_id):
+        return named_id
     user_id = _user_id(body)
-    session = _session(user_id) or session_id
-    if session:
-        return _as_uuid(session)
     opening = next((m for m in body["messages"] if m["role"] == "user" and m.get("content")), None)
     if opening is None:
         return ids()
@@ -36,6 +35,12 @@ def conversation_id(body: dict[str, Any], session_id: str, ids: Callable[[], str
     for part in (user_id, body.get("system"), opening["content"]):
         seed.update(write(part))  # it may hold images: other threads run meanwhile
     return named(seed.hexdigest())
+
+
+def by_session(body: dict[str, Any], session_id: str) -> str:
+    """Name the conversation by the client's session; "" where the client names none."""
+    session = _session(_user_id(body)) or session_id
+    return _as_uuid(session) if session else ""
 
 
 def continuation_id(conversation: str, messages: list[dict[str, Any]]) -> str:

@@ -25,7 +25,7 @@ _BLOCKS = 4  # blocks looked at on either end of a message
 def mark(messages: list[Message]) -> bytes:
     """Return the mark of the answer to these messages. Cost: bounded, some µs."""
     asked = [message for message in messages if message["role"] == "user"]
-    return _mark(len(asked) - 1, asked[-1]) if asked else b""
+    return mark_of(len(asked) - 1, asked[-1]) if asked else b""
 
 
 def told(messages: list[Message], cut: Mapping[bytes, str]) -> list[Message]:
@@ -42,7 +42,7 @@ def told(messages: list[Message], cut: Mapping[bytes, str]) -> list[Message]:
         if name is not None:
             found.append({"role": "system", "content": _words(name)})
         ordinal += 1
-        name = cut.get(_mark(ordinal, message))
+        name = cut.get(mark_of(ordinal, message))
     return found
 
 
@@ -53,7 +53,8 @@ def _words(tool: str) -> str:
     )
 
 
-def _mark(ordinal: int, message: Message) -> bytes:
+def mark_of(ordinal: int, message: Message) -> bytes:
+    """Return the mark of the answer to the user's message of this number, from 0 on."""
     content = message.get("content")
     if isinstance(content, str):
         content = [{"type": "text", "text": content}]

@@ -87,10 +87,10 @@ class Plan:
     max_calls: int | None  # tool calls that may reach the client; None = any number
     mark: bytes  # names the answer, in its conversation; b"" where no tool can be called
     written_calls: WrittenCalls | None  # who understands calls written as text; None = nobody
-    # The JSON body without its closing brace, and what it was made of if it may be needed again:
-    # because reasoning is replayed, or because the answer is checked.
+    # The JSON body without its closing brace, and what tells the value it was made of, if that
+    # may be needed again: because reasoning is replayed, or because the answer is checked.
     _open: bytes = field(repr=False)
-    _parts: dict[str, Any] | None = field(default=None, repr=False)
+    _parts: Callable[[], dict[str, Any]] | None = field(default=None, repr=False)
 
     def body(self, profile_arn: str | None) -> bytes:
         """Return the body for a credential. Cost: one concatenation."""
@@ -109,7 +109,7 @@ class Plan:
         """Return the same request without replayed reasoning; None when it holds none."""
         if self._parts is None:
             return None
-        state = self._parts["conversationState"]
+        state = self._parts()["conversationState"]
         history = [_without_reasoning(entry) for entry in state.get("history", ())]
         if history == state.get("history", []):
             return None
@@ -121,12 +121,12 @@ class Plan:
         Shape: `said` is that answer's text; the model sees it, and is told what it lacked.
         """
         assert self._parts is not None, "a plan with a demand keeps what it was made of"
-        return self._remade(continued(self._parts["conversationState"], said, correction))
+        return self._remade(continued(self._parts()["conversationState"], said, correction))
 
     def _remade(self, state: dict[str, Any]) -> "Plan":
-        parts = {**self._parts, "conversationState": state} if self._parts else {}
+        parts = {**self._parts(), "conversationState": state} if self._parts else {}
         facts = {name: getattr(self, name) for name in self.__slots__ if name[0] != "_"}
-        return Plan(**facts, _open=write_open(parts), _parts=parts)
+        return Plan(**facts, _open=write_open(parts), _parts=lambda: parts)
 
 
 def _without_reasoning(entry: dict[str, Any]) -> dict[str, Any]:
@@ -262,7 +262,7 @@ def _convert(
     correct: Callable[[str, int], int],
     cut_calls: CutCalls,
 ) -> Plan:
-    _validate(body)
+    validate(body)
     resolved = catalogue.resolve(body["model"])
     model = resolved.model
     tokens = count_request(body)
@@ -280,8 +280,44 @@ def _convert(
     parts = {"conversationState": state}
     if thought.fields:
         parts["additionalModelRequestFields"] = thought.fields
-    demand = toolbox.choice.demand(toolbox, _wanted_schema(body))
     replays = any("reasoningContent" in _message(entry) for entry in state.get("history", ()))
+    plan = planned(
+        body,
+        resolved,
+        thought,
+        toolbox,
+        tokens=(correct(model.id, tokens), tokens),
+        conversation_id=conversation_id,
+        answer_mark=mark(messages) if toolbox.is_offered else b"",
+        opened=write_open(parts),
+        search=search,
+        search_tool=search_tool,
+        wants_web_search=detect(body),
+    )
+    return replace(plan, _parts=lambda: parts) if replays or plan.demand is not None else plan
+
+
+def planned(
+    body: dict[str, Any],
+    resolved: Resolved,
+    thought: reasoning.Reasoning,
+    toolbox: Toolbox,
+    *,
+    tokens: tuple[int, int],
+    conversation_id: str,
+    answer_mark: bytes,
+    opened: bytes,
+    search: WebSearch | None = None,
+    search_tool: str = "",
+    wants_web_search: WebSearch | None = None,
+) -> Plan:
+    """Return the plan of a conversation that is written.
+
+    Shape: `tokens` are the corrected estimate and the plain one; of `body` everything is looked
+    at but its messages and tools. What the body was made of, where it may be needed again, is
+    to be added. Order: after `toolbox.specifications`.
+    """
+    model = resolved.model
     return Plan(
         requested_model=body["model"],
         model=model,
@@ -291,19 +327,18 @@ def _convert(
         tool_names=toolbox.renamed,
         stop_sequences=_stop_sequences(body),
         max_tokens=int(body["max_tokens"]),
-        input_tokens=correct(model.id, tokens),
-        estimated_tokens=tokens,
+        input_tokens=tokens[0],
+        estimated_tokens=tokens[1],
         context_window=model.context_window,
         conversation_id=conversation_id,
-        wants_web_search=detect(body),
-        demand=demand,
+        wants_web_search=wants_web_search,
+        demand=toolbox.choice.demand(toolbox, _wanted_schema(body)),
         max_calls=toolbox.choice.max_calls(toolbox),
-        mark=mark(messages) if toolbox.is_offered else b"",
+        mark=answer_mark,
         written_calls=WrittenCalls(toolbox.callable) if toolbox.is_offered else None,
         search=search,
         search_tool=search_tool,
-        _open=write_open(parts),
-        _parts=parts if replays or demand is not None else None,
+        _open=opened,
     )
 
 
@@ -321,11 +356,9 @@ def _state(
     for turn in found:
         for call in turn.calls if isinstance(turn, AssistantTurn) else ():
             toolbox.use(call.name)
-    demands = [toolbox.choice.instruction(toolbox), _format_instruction(body)]
+    demands = demanded(body, toolbox)
     specifications = toolbox.specifications()
-    system = "\n\n".join(
-        text for text in (thought.tags, _system(body.get("system")), toolbox.documentation) if text
-    )
+    system = instructions(body, thought, toolbox)
     entries = _entries(found, Writer(toolbox, resolved.model), system, demands)
     current = entries.pop()
     if specifications:
@@ -341,11 +374,8 @@ def _state(
     return {**state, "history": entries} if entries else state, toolbox
 
 
-def _entries(
-    found: list[Turn], writer: Writer, system: str, demands: list[str]
-) -> list[dict[str, Any]]:
+def _entries(found: list[Turn], writer: Writer, system: str, after: str) -> list[dict[str, Any]]:
     last = len(found) - 1
-    after = "\n".join(demand for demand in demands if demand)
     return [
         writer.assistant(turn)
         if isinstance(turn, AssistantTurn)
@@ -359,6 +389,18 @@ def _entries(
     ]
 
 
+def instructions(body: dict[str, Any], thought: reasoning.Reasoning, toolbox: Toolbox) -> str:
+    """Return what goes before the first message. Order: after `toolbox.specifications`."""
+    texts = (thought.tags, _system(body.get("system")), toolbox.documentation)
+    return "\n\n".join(text for text in texts if text)
+
+
+def demanded(body: dict[str, Any], toolbox: Toolbox) -> str:
+    """Return what goes behind the last message. Order: before `toolbox.specifications`."""
+    demands = (toolbox.choice.instruction(toolbox), _format_instruction(body))
+    return "\n".join(demand for demand in demands if demand)
+
+
 def _message(entry: dict[str, Any]) -> dict[str, Any]:
     message: dict[str, Any] = entry.get("assistantResponseMessage") or {}
     return message
@@ -367,7 +409,8 @@ def _message(entry: dict[str, Any]) -> dict[str, Any]:
 # -- parameters --------------------------------------------------------------------------------
 
 
-def _validate(body: dict[str, Any]) -> None:
+def validate(body: dict[str, Any]) -> None:
+    """Check a body's own members. Raises: RequestError."""
     if body.get("thread") is not None:
         raise RequestError(
             "thread is not supported by this gateway; resend the full conversation.",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from kiroproxy._json import write
-from kiroproxy._tally import Weights
+from kiroproxy._tally import Weights, tally
 from kiroproxy.errors import RequestError
 from kiroproxy.protocol import media
 from kiroproxy.protocol.documents import text_of
@@ -87,6 +87,47 @@ def count_request(body: dict[str, Any]) -> int:
     if _kind(body.get("thinking")) in ("enabled", "adaptive"):
         counted.fixed += _THINKING_TOKENS
     return counted.fixed + round(weigh_all(counted.texts, dense=version >= _DENSE_SINCE))
+
+
+class Share(NamedTuple):
+    """What one part of a request adds: tokens that are not text, and `tally` of its texts."""
+
+    fixed: int
+    counts: tuple[int, ...]
+
+
+def share_of_tools(tools: list[Any]) -> Share | None:
+    """Return what tools add beside the prompt that enables them; None: none is shown."""
+    counted = _Counted(_TIERS[0])
+    shown = counted.shown(tools)
+    counted.fixed = 0
+    for tool in shown:
+        counted.add_tool(tool)
+    return Share(counted.fixed, tally(counted.texts)) if shown else None
+
+
+def share_of_messages(counts: tuple[int, ...], *, messages: int, calls: int, results: int) -> Share:
+    """Return what messages add that hold texts, thinking, calls and their results alone."""
+    fixed = (messages - 1) * _TURN_TOKENS + calls * _TOOL_USE_TOKENS + results * _TOOL_RESULT_TOKENS
+    return Share(fixed, counts)
+
+
+def count_shares(body: dict[str, Any], messages: Share, tools: Share | None) -> int:
+    """Estimate what count_request does, for a body whose messages and tools were counted."""
+    version = _version(body["model"])
+    tier = next(row for row in _TIERS if version >= row.since)
+    counted = _Counted(tier)
+    counted.add_system(body.get("system"))
+    counted.add_format(body)
+    if _kind(body.get("thinking")) in ("enabled", "adaptive"):
+        counted.fixed += _THINKING_TOKENS
+    shares = [tally(counted.texts), messages.counts]
+    if tools is not None:
+        counted.enable_tools(body.get("tool_choice"))
+        counted.fixed += tools.fixed
+        shares.append(tools.counts)
+    weight = weights(dense=version >= _DENSE_SINCE).weigh_counts(*shares)
+    return counted.fixed + messages.fixed + round(weight)
 
 
 def plain_measure(model: str) -> tuple[int, Weights]:
@@ -205,18 +246,23 @@ class _Counted:
             self._add_content(message.get("content"))
 
     def add_tools(self, tools: Any, choice: Any) -> None:
-        # A deferred tool reaches the model only once a tool_reference has named it.
-        shown = [
+        shown = self.shown(tools)
+        if shown:
+            self.enable_tools(choice)
+        for tool in shown:
+            self.add_tool(tool)
+
+    def shown(self, tools: Any) -> list[dict[str, Any]]:
+        """List the tools that reach the model: deferred ones once a tool_reference named them."""
+        return [
             tool
             for tool in _objects(tools)
             if not tool.get("defer_loading") or str(tool.get("name")) in self.loaded_tools
         ]
-        if not shown:
-            return
+
+    def enable_tools(self, choice: Any) -> None:
         forced = _kind(choice) in ("any", "tool")
         self.fixed += self.tier.forced_tools if forced else self.tier.tools
-        for tool in shown:
-            self._add_tool(tool)
 
     def add_format(self, body: dict[str, Any]) -> None:
         config = body.get("output_config")
@@ -224,7 +270,7 @@ class _Counted:
         if isinstance(wanted, dict) and wanted.get("schema"):
             self._add_json(wanted["schema"])
 
-    def _add_tool(self, tool: dict[str, Any]) -> None:
+    def add_tool(self, tool: dict[str, Any]) -> None:
         kind = _kind(tool)
         for prefix, tokens in _TYPED_TOOL_TOKENS:
             if kind.startswith(prefix):

@@ -80,6 +80,17 @@ class Toolbox:
         self._used.add(text)
         return self._wire.get(text) or self._register(text)
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether all tools are offered, so that what the history calls of them changes nothing."""
+        return not self._hidden and self.choice.is_free
+
+    def wire_name(self, name: str) -> str:
+        """Return the wire name under which `use` would know a declared tool; "" for others."""
+        if name not in self._declared:
+            name = self._folded.get(name.casefold(), "")
+        return self._wire.get(name, "")
+
     def specifications(self) -> list[Tool]:
         """List every tool to declare, in the client's order, then stubs for the history's."""
         offered = [
@@ -263,6 +274,11 @@ class _Choice:
         """Say whether the model may be shown a tool that the history does not need."""
         is_chosen: bool = self._kind != "tool" or name == self._name
         return is_chosen and self._kind != "none"
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing is asked of the model: any number of calls, of any tool."""
+        return self._kind in (None, "auto") and not self._single
 
     @property
     def offers_any(self) -> bool:

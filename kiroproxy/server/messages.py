@@ -24,12 +24,12 @@ from kiroproxy._answer import Answer
 from kiroproxy._plain import fresh_id
 from kiroproxy.config import Config
 from kiroproxy.errors import GatewayError, InternalError, NotFound
-from kiroproxy.protocol import simple
+from kiroproxy.protocol import ordinary, simple
 from kiroproxy.protocol.request import Plan, convert
 from kiroproxy.protocol.searching import continued
 from kiroproxy.protocol.sources import media
 from kiroproxy.protocol.stream import PING, farewell, opening
-from kiroproxy.server.attachments import Attachments, read
+from kiroproxy.server.attachments import LARGE_BODY_BYTES, Attachments, aside, read
 from kiroproxy.server.checked import CheckedRelay
 from kiroproxy.server.gateway import Gateway
 from kiroproxy.server.relay import Folding, Relay, Target
@@ -86,7 +86,7 @@ class Messages:
         async with Watch(request) as watch:
             work = request.work
             if work is None:
-                work = Work(request, config, await read(raw), len(raw))
+                work = await self._begun(request, config, raw)
                 request.record.model = str(work.body.get("model", ""))[:200]  # whatever it is
                 request.record.stream = work.body.get("stream") is True
             work.watch = watch
@@ -98,6 +98,17 @@ class Messages:
                     await self._whole(work, send)
             finally:
                 work.close()
+
+    async def _begun(self, request: Request, config: Config, raw: bytes | bytearray) -> "Work":
+        """Read a body; one that is an ordinary conversation is planned on the way."""
+        quickly = functools.partial(ordinary.plan, raw, **self._terms(request))
+        known = await aside(len(raw) > LARGE_BODY_BYTES, quickly)
+        if known is None:
+            return Work(request, config, await read(raw), len(raw))
+        plan, body = known
+        work = Work(request, config, body, len(raw))
+        work.draft = _shown_as_asked(plan, config)
+        return work
 
     def plan_now(self, work: "Planned") -> Plan | None:
         """Plan a small request that needs no waiting, None otherwise. Raises: GatewayError."""
@@ -120,6 +131,8 @@ class Messages:
     async def _plan(self, work: "Work") -> Plan:
         if work.plan is not None:
             return work.plan
+        if work.draft is not None:
+            return self._accepted(work, work.draft)
         try:
             plan = await self._translated(work, work.body)
         except NotFound:
@@ -143,20 +156,21 @@ class Messages:
         return await self._translated(work, continued(work.body, blocks, max_tokens))
 
     def _converter(self, work: "Planned") -> Callable[[dict[str, Any]], Plan]:
-        return functools.partial(
-            convert,
-            catalogue=self._gateway.catalogue,
-            ids=new_id,
-            session_id=work.request.text(b"x-claude-code-session-id"),
-            correct=self._gateway.corrections.correct,
-            cut_calls=self._gateway.cuts.of,
-        )
+        return functools.partial(convert, **self._terms(work.request))
+
+    def _terms(self, request: Request) -> dict[str, Any]:
+        """Return what a translation is made with."""
+        return {
+            "catalogue": self._gateway.catalogue,
+            "ids": new_id,
+            "session_id": request.text(b"x-claude-code-session-id"),
+            "correct": self._gateway.corrections.correct,
+            "cut_calls": self._gateway.cuts.of,
+        }
 
     async def _translated(self, work: "Work", body: dict[str, Any]) -> Plan:
         plan = await self._attachments.plan(body, work.size, self._converter(work))
-        if not plan.stream and not work.config.extract_thinking:
-            plan = replace(plan, split_tags=False)
-        return plan
+        return _shown_as_asked(plan, work.config)
 
     async def _stream(self, work: "Work", send: Send) -> None:
         sink = Sink(
@@ -239,8 +253,8 @@ class Work:
     """
 
     __slots__ = (
-        *("answer", "began_at", "body", "bug", "config", "exchange", "message_id", "plan"),
-        *("relay", "request", "size", "started", "watch"),
+        *("answer", "began_at", "body", "bug", "config", "draft", "exchange", "message_id"),
+        *("plan", "relay", "request", "size", "started", "watch"),
     )
 
     def __init__(self, request: Request, config: Config, body: dict[str, Any], size: int) -> None:
@@ -248,6 +262,7 @@ class Work:
         self.request, self.body, self.size = request, body, size
         self.watch: Watch  # while a task serves it
         self.message_id = new_message_id()
+        self.draft: Plan | None = None  # of a body that was read and translated in one
         self.relay: Relay | None = None  # once it is planned
         self.began_at = asyncio.get_running_loop().time()
         # How far it came without a task.
@@ -275,6 +290,13 @@ class Work:
             return self.relay.aborted(error)
         self.request.record.note(error)
         return farewell(error.kind, error.message, self.request.id)
+
+
+def _shown_as_asked(plan: Plan, config: Config) -> Plan:
+    """Leave thinking tags where they stand in a whole answer, unless they shall be taken out."""
+    if plan.split_tags and not plan.stream and not config.extract_thinking:
+        return replace(plan, split_tags=False)
+    return plan
 
 
 def is_plain(plan: Plan) -> bool:
