@@ -21,6 +21,7 @@ from kiroproxy.server.attachments import aside, is_heavy, read
 from kiroproxy.server.gateway import Gateway
 from kiroproxy.server.reply import send_json
 from kiroproxy.server.request import Request, Send
+from kiroproxy.upstream.tls import client_context
 
 if TYPE_CHECKING:
     import httpx
@@ -88,7 +89,10 @@ class Info:
             return None
         import httpx
 
-        self._counter = self._counter or httpx.AsyncClient(timeout=COUNTER_TIMEOUT_S)
+        # With the context all share: one of its own would be 40 ms of reading certificates here.
+        self._counter = self._counter or httpx.AsyncClient(
+            verify=client_context(config.tls_backend), timeout=COUNTER_TIMEOUT_S
+        )
         key = config.count_tokens_api_key
         headers = {"content-type": "application/json", "anthropic-version": "2023-06-01"}
         if key and config.count_tokens_auth_type == "bearer":

@@ -174,6 +174,18 @@ async def test_the_operators_counter_is_asked(
     assert headers[header] == value and body == COUNTED
 
 
+async def test_the_counter_is_asked_with_the_certificates_that_are_read_already(
+    run_app: Any, run_gateway: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter = Counter(200, b'{"input_tokens": 4711}')
+    elsewhere = await run_app(counter)
+    gateway = await run_gateway(count_tokens_api_url=elsewhere.url)
+    # To read them takes 40 ms, in which nobody else is served.
+    monkeypatch.setattr("ssl.create_default_context", None)
+    answer = await gateway.client.post("/v1/messages/count_tokens", json=COUNTED)
+    assert answer.json() == {"input_tokens": 4711}
+
+
 @pytest.mark.parametrize(
     ("status", "body"),
     [(500, b"{}"), (200, b"<html>"), (200, b"{}"), (200, b'{"input_tokens": "many"}'), (200, b"3")],
