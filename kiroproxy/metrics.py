@@ -37,7 +37,6 @@ FAULTS = (
     *("RefreshFailed", "CredentialDead", "Unmet", "Other"),
 )
 REFRESHES = ("renewed", "adopted", "failed", "dead")
-TOKENS = ("input", "output", "cache_read")
 # Seconds: the buckets of gen_ai.server.request.duration and gen_ai.server.time_to_first_token.
 DURATIONS = (
     *(0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92),
