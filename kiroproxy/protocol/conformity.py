@@ -6,7 +6,7 @@ is bounded before it is begun. What a client is told of a fault is its place and
 never the value.
 
 Theory of operation. A validator's work can grow exponentially in the depth of the references of
-a schema, and for a recursive one in the depth of the value. `_cost` counts, for a value of a
+a schema, and for a recursive one in the depth of the value. `_Costs` counts, for a value of a
 given depth, how many subschemas can come to be applied on one way from its root; that times the
 value's parts bounds the work. A schema that applies itself to the very same value is refused: it
 says nothing, and bounds nothing.
