@@ -1,4 +1,5 @@
 # The ordinary request on its way, for the compiled modules around it.
+from kiroproxy._answer cimport Answer
 from kiroproxy._counters cimport Row
 from kiroproxy._keys cimport KeyCheck
 from kiroproxy._launch cimport Launch, Launcher
@@ -37,7 +38,7 @@ cdef class Express(Owner):
     cdef readonly Arrived request
     cdef readonly object config
     cdef readonly object plan        # None until it is planned
-    cdef readonly object answer      # None until Kiro's is landed
+    cdef readonly Answer answer      # None until Kiro's is landed
     cdef readonly object bug         # of ours, to be told and logged
     cdef public object body          # the parsed body, until it has become the plan's
     cdef readonly Py_ssize_t size    # of the body as it was sent, in bytes
@@ -52,4 +53,5 @@ cdef class Express(Owner):
 
     cdef int _carry(self) except -1
     cdef int _hand_over_soon(self) except -1
+    cdef int _settle(self) except -1
     cdef int _end(self) except -1

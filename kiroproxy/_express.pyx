@@ -19,6 +19,7 @@ import logging
 from kiroproxy._head import read_request
 from kiroproxy.errors import GatewayError
 
+from kiroproxy._answer cimport Answer, answer_to
 from kiroproxy._launch cimport Launch, Launcher
 from kiroproxy._line cimport Line
 from kiroproxy._plain cimport fresh_id
@@ -236,21 +237,19 @@ cdef class Express(Owner):
                 self._carry()
             else:
                 self._hand_over_soon()
-        elif line.fault is not None or self.answer.failure or self.answer.finished_early:
+        elif line.fault is not None or self.answer.is_failed() or self.answer.is_finished():
             self._hand_over_soon()
 
     cdef int _carry(self) except -1:
         cdef Carrier carrier
         plan = self.plan
-        self.answer = answer = self.lane.answer_of(plan, self.message_id)
+        self.answer = answer_to(plan, self.message_id, 0)
         if not plan.stream:
-            self._gatherer = Gatherer(answer, self)
+            self._gatherer = Gatherer(self.answer, self)
             return self.launch.attach(self._gatherer)
-        self._carrier = carrier = Carrier(answer, self.request.outlet, None, self)
+        self._carrier = carrier = Carrier(self.answer, self.request.outlet, None, self)
         self.launch.attach(carrier)
-        carrier.lead(
-            self.lane._head_for(self.link, self.request.id), answer.start(plan.input_tokens)
-        )
+        carrier.lead(self.lane._head_for(self.link, self.request.id), self.answer.start())
         return 0
 
     cdef int _hand_over_soon(self) except -1:
@@ -268,11 +267,10 @@ cdef class Express(Owner):
             self.launch.forget()
 
     cpdef came_whole(self):
-        cdef bytes last = self.last_events()
-        if last is None:
+        if not self.ends():
             return
         try:
-            response = self.lane.folded(self, last)
+            response = self.lane.folded(self, self.answer._writer.taken())
         except Exception as bug:
             self.bug = bug
             self._hand_over_soon()
@@ -280,18 +278,32 @@ cdef class Express(Owner):
         self.request.outlet.send(response, self.lane._clock())
         self.done()
 
-    cpdef bytes last_events(self):
-        cdef bytes held
+    cpdef bint ends(self) except -1:
         try:
-            held = self.answer.end()
-            if self.answer.failure is not None:
-                return None
-            self.lane.settle(self)
-            return held + self.answer.finish()
+            self.answer.put_end()
+            if self.answer.is_failed():
+                return False
+            self._settle()
+            self.answer.put_last()
+            return True
         except Exception as bug:
             self.bug = bug
             self._hand_over_soon()
-            return None
+            return False
+
+    cdef int _settle(self) except -1:
+        """Note how the answer ended, and what is to be learned of it: as `server.relay` does."""
+        cdef Answer answer = self.answer
+        cdef Record record = self.request.record
+        answer.count()
+        record.charge(answer.credits)
+        record.input_tokens, record.output_tokens = answer.input_tokens, answer.output_tokens
+        record.cache_read_tokens = answer.cache_read_input_tokens
+        record.stop_reason = answer.stop_reason
+        record.cut = answer.stop_reason == "max_tokens" and not answer.is_finished()
+        if answer.usage_source != "estimate" or self.plan.mark:
+            self.lane.learn(self)
+        return 0
 
     cpdef done(self):
         if self._is_over:

@@ -33,7 +33,7 @@ cdef class Pump(Consumer):
 
 cdef class Owner(Listener):
     cpdef content_came(self)
-    cpdef bytes last_events(self)
+    cpdef bint ends(self) except -1
     cpdef done(self)
     cpdef came_whole(self)
 
@@ -45,7 +45,8 @@ cdef class Carrier(Pump):
     cdef bint _is_told           # of the first content
 
     cdef bint _is_whole(self) noexcept
-    cdef int _put_last(self, bytes last, double now) except -1
+    cdef int _put_last(self, double now) except -1
+    cdef bytes _chunk(self, bytes tail)
 
 
 cdef class Gatherer(Consumer):

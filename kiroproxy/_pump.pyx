@@ -37,6 +37,7 @@ cdef extern from "sys/socket.h" nogil:
         MSG_NOSIGNAL
 
 cdef const char *HEX = b"0123456789abcdef"
+cdef bytes LAST_CHUNK = b"0\r\n\r\n"
 
 
 cdef class Outlet:
@@ -63,7 +64,7 @@ cdef class Outlet:
     def write(self, bytes events, double now) -> None:
         """Write whole events as one chunk of the body."""
         cdef Py_ssize_t size = PyBytes_GET_SIZE(events)
-        cdef bytes chunk = _framed(size)
+        cdef bytes chunk = _framed(size, b"", b"")
         memcpy(_inside(chunk, size), PyBytes_AS_STRING(events), size)
         self.put(chunk, now)
 
@@ -155,7 +156,7 @@ cdef class Pump(Consumer):
         cdef Py_ssize_t size = self._translator.waiting()
         cdef bytes chunk
         if size:
-            chunk = _framed(size)
+            chunk = _framed(size, b"", b"")
             self._translator.move_to(_inside(chunk, size))
             self._outlet.put(chunk, now)
         self._note_content()
@@ -182,8 +183,9 @@ cdef class Owner(Listener):
     cpdef content_came(self):
         """Note that the answer has its first content. Called once."""
 
-    cpdef bytes last_events(self):
-        """Return the last events, all that wait included; None = the answer was not complete."""
+    cpdef bint ends(self) except -1:
+        """Have the translator hold the answer's last events; False = it was not complete."""
+        return False
 
     cpdef done(self):
         """Note that the last events are written."""
@@ -195,8 +197,8 @@ cdef class Owner(Listener):
 cdef class Carrier(Pump):
     """A pump that carries a whole response: what goes before the first events, and the end.
 
-    Shape: at the body's end the owner is asked for the last events, and told when they are
-    written. A short answer is one write.
+    Shape: at the body's end the owner puts the last events into the translator, and is told when
+    they are written. A short answer is one write.
     Order: attach it, then lead(); it writes at the end of the read that is being taken apart.
     """
 
@@ -218,29 +220,20 @@ cdef class Carrier(Pump):
         Pump.close(self)
 
     cdef int flush(self, double now) except -1:
-        cdef Py_ssize_t size = self._translator.waiting(), before
-        cdef bytes last, chunk
         cdef Owner owner = self._owner
         if self._opening is None or owner is None:  # being attached: it leads when it knows how
             return 0
         if self.source is not None and self.source.phase == DONE and self._is_whole():
-            last = owner.last_events()
-            if last is not None:
+            if owner.ends():
                 self._note_content()
-                self._put_last(last, now)
+                self._put_last(now)
                 owner.done()
                 return 0
-            size = self._translator.waiting()
         if self._lead is not None:
             if self._translator.failure is not None:
                 self.is_done = True  # nothing was shown: what waits may be tried anew
                 return 0
-            before = len(self._opening)
-            chunk = _framed(before + size)
-            memcpy(_inside(chunk, before + size), PyBytes_AS_STRING(self._opening), before)
-            self._translator.move_to(_inside(chunk, before + size) + before)
-            chunk, self._lead = self._lead + chunk, None
-            self._outlet.put(chunk, now)
+            self._outlet.put(self._chunk(b""), now)
         return Pump.flush(self, now)
 
     cdef int _note_content(self) except -1:
@@ -252,13 +245,24 @@ cdef class Carrier(Pump):
     cdef bint _is_whole(self) noexcept:
         return self._translator.failure is None and not self._translator.is_finished()
 
-    cdef int _put_last(self, bytes last, double now) except -1:
-        cdef bytes lead = b""
-        if self._lead is not None:
-            last = self._opening + last
-            lead, self._lead = self._lead, None
-        self._outlet.put(b"%b%x\r\n%b\r\n0\r\n\r\n" % (lead, len(last), last), now)
+    cdef int _put_last(self, double now) except -1:
+        self._outlet.put(self._chunk(LAST_CHUNK), now)
         return 0
+
+    cdef bytes _chunk(self, bytes tail):
+        """Return what waits as one chunk: behind the head and the opening, if they do; the tail."""
+        cdef bytes lead = b"", opening = b"", chunk
+        cdef Py_ssize_t before, size
+        cdef char *inside
+        if self._lead is not None:
+            lead, opening, self._lead = self._lead, self._opening, None
+        before = PyBytes_GET_SIZE(opening)
+        size = before + self._translator.waiting()
+        chunk = _framed(size, lead, tail)
+        inside = _inside(chunk, size + PyBytes_GET_SIZE(tail))
+        memcpy(inside, PyBytes_AS_STRING(opening), before)
+        self._translator.move_to(inside + before)
+        return chunk
 
 
 cdef class Gatherer(Consumer):
@@ -292,23 +296,31 @@ cdef class Gatherer(Consumer):
         return 0
 
 
-cdef bytes _framed(Py_ssize_t size):
-    """Return a chunk of the chunked coding whose inside is not written yet."""
+cdef bytes _framed(Py_ssize_t size, bytes lead, bytes tail):
+    """Return a chunk of the chunked coding whose inside is not written yet, and what is around."""
     cdef int digits = 1, at
     cdef Py_ssize_t rest = size >> 4
+    cdef Py_ssize_t before = PyBytes_GET_SIZE(lead), after = PyBytes_GET_SIZE(tail)
     cdef bytes chunk
     cdef char *out
     while rest:
         digits, rest = digits + 1, rest >> 4
-    chunk = PyBytes_FromStringAndSize(NULL, digits + 2 + size + 2)
+    chunk = PyBytes_FromStringAndSize(NULL, before + digits + 2 + size + 2 + after)
     out, rest = PyBytes_AS_STRING(chunk), size
+    memcpy(out, PyBytes_AS_STRING(lead), before)
+    out += before
     for at in range(digits - 1, -1, -1):
         out[at], rest = HEX[rest & 15], rest >> 4
     memcpy(out + digits, b"\r\n", 2)
-    memcpy(out + digits + 2 + size, b"\r\n", 2)
+    out += digits + 2 + size
+    memcpy(out, b"\r\n", 2)
+    memcpy(out + 2, PyBytes_AS_STRING(tail), after)
     return chunk
 
 
 cdef char *_inside(bytes chunk, Py_ssize_t size):
-    """Return where the `size` bytes of a chunk's inside begin; only its maker may write there."""
+    """Return where the `size` bytes of a chunk's inside begin; only its maker may write there.
+
+    Shape: what follows the chunk counts as a part of its inside.
+    """
     return PyBytes_AS_STRING(chunk) + PyBytes_GET_SIZE(chunk) - 2 - size

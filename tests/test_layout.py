@@ -44,7 +44,17 @@ ALLOWED: dict[str, set[str]] = {
     "_pump": {"_sse", "_wire", "_line"},
     "_launch": {"_line", "_wire"},
     "_express": {
-        *("_counters", "_head", "_keys", "_launch", "_line", "_plain", "_pump", "_request"),
+        *(
+            "_answer",
+            "_counters",
+            "_head",
+            "_keys",
+            "_launch",
+            "_line",
+            "_plain",
+            "_pump",
+            "_request",
+        ),
         "errors",
     },
     "_channel": {"_wire"},

@@ -19,7 +19,6 @@ from typing import Protocol
 
 import orjson
 
-from kiroproxy._answer import Answer
 from kiroproxy._express import Express, Way
 from kiroproxy._pump import Outlet
 from kiroproxy.protocol.request import Plan, parse_body
@@ -29,7 +28,7 @@ from kiroproxy.protocol.stream import PING
 from kiroproxy.server.gateway import Gateway
 from kiroproxy.server.ledger import Ledger
 from kiroproxy.server.messages import Messages, Work, is_plain, new_id, new_message_id
-from kiroproxy.server.relay import learn, note_end, note_usage, remember_cut, usage_of
+from kiroproxy.server.relay import learn, note_usage, remember_cut, usage_of
 from kiroproxy.server.request import Request
 from kiroproxy.upstream.dispatch import Attempt
 
@@ -83,7 +82,6 @@ class Lane(Way):
         self.settings, self.metrics, self.log = gateway.settings, gateway.metrics, _log
         self.simple, self.parse_body, self.ids = RULES, parse_body, new_id
         self.new_message_id, self.is_plain = new_message_id, is_plain
-        self.answer_of = Answer
         self.body_max_bytes = BODY_MAX_BYTES
         self._timer: asyncio.TimerHandle | None = None
 
@@ -104,11 +102,9 @@ class Lane(Way):
         """Plan a request, None where that has to wait for something. Raises: GatewayError."""
         return self.messages.plan_now(express)
 
-    def settle(self, express: Express) -> None:
-        """Note how a whole answer ended, and what is to be learned of it."""
-        answer, record = express.answer, express.request.record
-        record.charge(answer.credits)
-        note_end(record, answer, usage_of(answer))
+    def learn(self, express: Express) -> None:
+        """Keep in mind what a whole answer teaches."""
+        answer = express.answer
         learn(self.gateway, express.plan, answer)
         remember_cut(self.gateway, express.plan, answer)
 
