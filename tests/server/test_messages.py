@@ -409,7 +409,7 @@ async def test_a_bug_in_the_middle_cuts_the_connection(run_gateway: Any, monkeyp
         raise ZeroDivisionError
 
     monkeypatch.setattr("kiroproxy.server.relay.note_end", bug)
-    monkeypatch.setattr("kiroproxy.server.express.note_end", bug)
+    gateway.app.express.learn = bug
     gateway.sim.release()
     rest = await reader.read()
     assert b"event: error" in rest
