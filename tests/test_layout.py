@@ -97,7 +97,7 @@ ALLOWED: dict[str, set[str]] = {
         "records",
     }
     | SHARED,
-    "serve": {"admin", "server", "accounts"} | SHARED,
+    "serve": {"_splice", "admin", "server", "accounts"} | SHARED,
     "enrol": {"upstream", "accounts"} | SHARED,
     "demo": {"loading", "serve", "simulator"} | SHARED,
     "cli": {"loading", "demo", "serve", "enrol", "simulator", "server", "accounts"} | SHARED,

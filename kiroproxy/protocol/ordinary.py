@@ -168,17 +168,15 @@ def _tools(
 ) -> tuple[Toolbox, list[bytes], str, bytes | None]:
     """Return the toolbox, the wire names of `prompt.names`, the demands, and the declarations."""
     names = [name.decode("ascii") for name in prompt.names]
-    if offer is not None and offer.toolbox is not None and body.get("tool_choice") in _FREE:
-        wires = [offer.toolbox.wire_name(name) for name in names]
-        if all(wires):
-            after = demanded(body, offer.toolbox)
-            return offer.toolbox, [orjson.dumps(wire) for wire in wires], after, offer.declared
+    if offer is not None and body.get("tool_choice") in _FREE:
+        toolbox, declared = offer.declared(names)
+        wires = [orjson.dumps(toolbox.wire_name(name)) for name in names]
+        return toolbox, wires, demanded(body, toolbox), declared
     toolbox = Toolbox({**body, "tools": offer.tools if offer is not None else None}, [])
-    wires = [toolbox.use(name) for name in names]
+    wires = [orjson.dumps(toolbox.use(name)) for name in names]
     after = demanded(body, toolbox)
     specifications = toolbox.specifications()
-    declared = orjson.dumps(specifications) if specifications else None
-    return toolbox, [orjson.dumps(wire) for wire in wires], after, declared
+    return toolbox, wires, after, orjson.dumps(specifications) if specifications else None
 
 
 _FREE = (None, {"type": "auto"})

@@ -75,21 +75,21 @@ class Toolbox:
         write `bash` for `Bash`, and two declarations apart by case alone confuse them.
         """
         text = name if isinstance(name, str) and name else "unknown"
-        if text not in self._declared:
-            text = self._folded.get(text.casefold(), text)
+        text = self._known(text)
         self._used.add(text)
         return self._wire.get(text) or self._register(text)
 
-    @property
-    def is_fixed(self) -> bool:
-        """Whether all tools are offered, so that what the history calls of them changes nothing."""
-        return not self._hidden and self.choice.is_free
+    def is_shown(self, name: str) -> bool:
+        """Whether a tool is offered, if any is, also to a history that does not call it."""
+        name = self._known(name)
+        return name in self._declared and name not in self._hidden
 
     def wire_name(self, name: str) -> str:
-        """Return the wire name under which `use` would know a declared tool; "" for others."""
-        if name not in self._declared:
-            name = self._folded.get(name.casefold(), "")
-        return self._wire.get(name, "")
+        """Return what `use` does for a tool that is declared, or was used; change nothing."""
+        return self._wire[self._known(name)]
+
+    def _known(self, name: str) -> str:
+        return name if name in self._declared else self._folded.get(name.casefold(), name)
 
     def specifications(self) -> list[Tool]:
         """List every tool to declare, in the client's order, then stubs for the history's."""
@@ -274,11 +274,6 @@ class _Choice:
         """Say whether the model may be shown a tool that the history does not need."""
         is_chosen: bool = self._kind != "tool" or name == self._name
         return is_chosen and self._kind != "none"
-
-    @property
-    def is_free(self) -> bool:
-        """Whether nothing is asked of the model: any number of calls, of any tool."""
-        return self._kind in (None, "auto") and not self._single
 
     @property
     def offers_any(self) -> bool:

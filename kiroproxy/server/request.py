@@ -37,6 +37,7 @@ Send = Callable[[Message], Awaitable[None]]
 # A refused upload is still read and dropped for this long: closing on a client that is
 # writing resets the connection, and the refusal would be lost with it.
 LINGER_S = 5.0
+JOINED_BYTES = 1024 * 1024  # of a body that is put together when it is whole
 
 _WINDOW_BITS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}  # zlib's names for the formats
 
@@ -135,20 +136,25 @@ class Request(Arrived):
         return int(declared) if declared.isdigit() else 0
 
     async def _read(self, limit_bytes: int) -> bytes | bytearray:
-        whole: bytes | bytearray = b""
+        parts: list[bytes] = []
+        grown: bytearray | None = None  # in place of parts: joining 32 MB would hold the loop
+        size = 0
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
             part: bytes = message.get("body", b"")
-            if len(whole) + len(part) > limit_bytes:
+            size += len(part)
+            if size > limit_bytes:
                 raise _too_large(limit_bytes)
-            if isinstance(whole, bytearray):
-                whole += part  # grows in place: joining 32 MB at the end would hold the loop
+            if grown is not None:
+                grown += part
+            elif size > JOINED_BYTES and parts:
+                grown = bytearray().join((*parts, part))
             else:
-                whole = bytearray(whole + part) if whole else part
+                parts.append(part)
             if not message.get("more_body", False):
-                return whole
+                return grown if grown is not None else b"".join(parts)
 
 
 def _too_large(limit_bytes: int) -> PayloadTooLarge:

@@ -84,7 +84,22 @@ def test_the_list_used_longest_ago_is_forgotten_and_no_huge_one_is_kept() -> Non
     assert b"Huge" not in offers.known[0][0]
 
 
-def test_an_offer_whose_declarations_depend_on_the_request_has_no_toolbox() -> None:
-    assert Offer([tool("Bash")]).toolbox is not None
-    assert Offer([]).declared is None
-    assert Offer([tool("Late", defer_loading=True)]).toolbox is None
+def test_declarations_are_kept_for_a_few_sets_of_names_that_change_them() -> None:
+    offer = Offer([tool("Bash"), tool("Late", defer_loading=True)])
+    assert Offer([]).declared([])[1] is None
+    assert offer.declared(["Bash", "bash"]) is offer.declared([])
+    assert offer.declared(["Bash", "late"]) is offer.declared(["late"])
+    for number in range(10):
+        offer.declared([f"Gone{number}"])
+    assert offer.declared(["Gone0"]) is offer.declared(["Gone0"])
+    assert offer.declared(["Gone9"]) is not offer.declared(["Gone9"])
+
+
+def test_a_list_that_is_used_is_not_the_next_to_be_forgotten() -> None:
+    offers = Offers()
+    for number in range(LISTS_MAX):
+        planned(raw_with([tool(f"Tool{number}")]), offers)
+    planned(raw_with([tool("Tool0")]), offers)
+    planned(raw_with([tool("Another")]), offers)
+    assert any(b"Tool0" in raw for raw, _ in offers.known)
+    assert not any(b"Tool1" in raw for raw, _ in offers.known)

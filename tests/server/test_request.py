@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kiroproxy.errors import PayloadTooLarge, RequestError, RequestTimeout, UnsupportedMedia
-from kiroproxy.server.request import ClientGone, Request
+from kiroproxy.server.request import JOINED_BYTES, ClientGone, Request
 
 JSON = (b"content-type", b"application/json")
 
@@ -33,6 +33,13 @@ def request_of(*parts: bytes | None, headers: tuple[tuple[bytes, bytes], ...] = 
 
 async def test_a_body_is_joined_from_its_parts() -> None:
     assert await request_of(b'{"a"', b": 1", b"}").body(1024, 1) == b'{"a": 1}'
+
+
+async def test_a_long_body_is_put_together_as_it_comes() -> None:
+    parts = [bytes([65 + number]) * (JOINED_BYTES // 2 + 1) for number in range(4)]
+    for count in (1, 2, 3, 4):
+        assert await request_of(*parts[:count]).body(2**23, 1) == b"".join(parts[:count])
+    assert await request_of(b"x" * JOINED_BYTES * 2).body(2**23, 1) == b"x" * JOINED_BYTES * 2
 
 
 async def test_repeated_headers_are_joined() -> None:
