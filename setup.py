@@ -66,17 +66,13 @@ def build_page() -> None:
 
 
 class Package(build_py):
-    """Bring the admin page; leave .pyx, .pxd and .c out, the wheel holds the compiled modules."""
+    """Bring the admin page."""
 
     def run(self) -> None:
         if not self.editable_mode:
             build_page()
             self.__dict__.pop("data_files", None)  # a list made before the page was
         super().run()
-
-    def find_data_files(self, package: str, src_dir: str) -> list[str]:
-        found = super().find_data_files(package, src_dir)
-        return [path for path in found if not path.endswith((".c", ".pyx", ".pxd"))]
 
 
 setup(
