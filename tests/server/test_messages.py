@@ -11,7 +11,8 @@ from typing import Any
 import anthropic
 import pytest
 
-from kiroproxy.protocol.request import Plan
+from kiroproxy.protocol.models import Catalogue
+from kiroproxy.protocol.request import Plan, convert
 from kiroproxy.simulator.script import (
     Drop,
     Head,
@@ -185,6 +186,34 @@ async def test_a_running_answer_does_not_keep_the_prompt(run_gateway: Any) -> No
     gateway.sim.release()
     await reader.readuntil(b"message_stop")
     writer.close()
+
+
+async def test_a_long_session_reaches_kiro_as_it_would_by_the_long_way(run_gateway: Any) -> None:
+    session: list[dict[str, Any]] = [{"role": "user", "content": "Look around."}]
+    for turn in range(60):
+        call = {
+            "type": "tool_use",
+            "id": f"toolu_{turn}",
+            "name": "odd name!",
+            "input": {"n": turn},
+        }
+        result = {"type": "tool_result", "tool_use_id": f"toolu_{turn}", "content": "é \n" * 700}
+        session += [
+            {"role": "assistant", "content": [{"type": "text", "text": "So:"}, call]},
+            {"role": "user", "content": [result]},
+        ]
+    tools = [{"name": "odd name!", "input_schema": {"type": "object", "properties": {}}}]
+    gateway = await run_gateway(answer("done"))
+    response = await gateway.ask(messages=session, tools=tools)
+    assert response.status_code == 200, response.text
+    state = gateway.sim.requests[-1].json["conversationState"]
+    plan = convert(
+        BODY | {"messages": session, "tools": tools},
+        catalogue=Catalogue.BUILT_IN,
+        ids=lambda: "unused",
+    )
+    wanted = json.loads(plan.body(None))["conversationState"]
+    assert state == wanted
 
 
 async def test_the_response_starts_when_kiro_accepts(run_gateway: Any) -> None:
