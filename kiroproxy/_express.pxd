@@ -15,13 +15,14 @@ cdef class Way:
     cdef public Row metrics
     cdef public KeyCheck keys        # the operator's own; replaced when they change
     cdef public object gateway, settings, log
+    cdef public long long learned_min  # tokens of a request from which its count teaches anything
     cdef type _request               # what a request is made as
     cdef Launcher _launcher
     cdef object _clock, _soon        # the loop's time() and call_soon()
     # Per worker
     cdef readonly set young, old     # the requests under way, by the lane's last tick
-    cdef object _form                # of a streamed response's head …
-    cdef bytes _before, _after       # … around the request id
+    cdef object _defaults            # the server's headers of every response …
+    cdef bytes _before, _after       # … and a stream's head made with them, around the request id
     cdef public bint is_ticking      # the lane's timer is set
     cdef dict _targets               # request targets seen, and whether they are the lane's
 
@@ -49,6 +50,7 @@ cdef class Express(Owner):
     cdef Carrier _carrier
     cdef Gatherer _gatherer
     cdef readonly bint started       # once it is over: the client has the response's beginning
+    cdef bint _is_plain              # one call to Kiro, passed on as it comes, is the answer
     cdef bint _is_over, _is_leaving
 
     cdef int _carry(self) except -1

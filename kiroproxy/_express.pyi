@@ -21,6 +21,7 @@ class Way:
     gateway: Any
     settings: Any
     log: Any
+    learned_min: int
     def equip(
         self,
         launcher: Launcher,

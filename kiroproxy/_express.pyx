@@ -25,6 +25,7 @@ from kiroproxy._line cimport Line
 from kiroproxy._plain cimport fresh_id
 from kiroproxy._pump cimport Carrier, Gatherer, Outlet, Owner
 from kiroproxy._request cimport Arrived, Record, arrive, monotonic_s
+from kiroproxy._wire cimport BODY
 
 cdef enum:
     TARGETS_MAX = 256  # a handful of spellings; others come from the curious
@@ -127,7 +128,10 @@ cdef class Way:
             request.text(SESSION_FIELD), self.gateway.corrections.correct,
         )
         if plan is None:
-            return self.plan(express)
+            plan = self.plan(express)
+            express._is_plain = plan is not None and self.is_plain(plan)
+            return plan
+        express._is_plain = True
         if request.grant is not None:
             request.grant.check_model(plan.requested_model, plan.model.id)
         request.record.kiro_model, request.record.input_tokens = plan.model.id, plan.input_tokens
@@ -157,9 +161,9 @@ cdef class Way:
 
     cdef bytes _head_for(self, object link, str request_id):
         """Return status line and headers of a streamed answer."""
-        form = link.response_form()
-        if form is not self._form:  # the server makes its default headers, which hold the date, anew
-            self._form = form
+        found = link.server_state.default_headers
+        if found is not self._defaults:  # they hold the date: made anew every second
+            self._defaults, form = found, link.response_form()
             before, after = form.split(b"%b")
             self._before, self._after = before.replace(b"%%", b"%"), after.replace(b"%%", b"%")
         return self._before + request_id.encode("ascii") + self._after
@@ -173,7 +177,7 @@ cdef class Express(Owner):
         cdef Launch launch
         try:
             self.plan = self.lane._plan(self)
-            if self.plan is not None and self.lane.is_plain(self.plan):
+            if self._is_plain:
                 launch = self.launch = self.lane._launcher.launch(self.plan, self.config, self)
                 if launch.is_under_way():
                     if launch.connecting is not None:
@@ -262,7 +266,9 @@ cdef class Express(Owner):
 
     cpdef content_came(self):
         self.request.record.first_token_s = monotonic_s()
-        if self._carrier is not None:  # else it may be taken back, and asked for again
+        cdef Line line = self.launch.line
+        if self._carrier is not None and line is not None and line.phase == BODY:
+            # A whole answer may be taken back, and asked for again; an ended one is done with it.
             self.plan.forget_body()
             self.launch.forget()
 
@@ -301,7 +307,9 @@ cdef class Express(Owner):
         record.cache_read_tokens = answer.cache_read_input_tokens
         record.stop_reason = answer.stop_reason
         record.cut = answer.stop_reason == "max_tokens" and not answer.is_finished()
-        if answer.usage_source != "estimate" or self.plan.mark:
+        if self.plan.mark or (
+            answer.usage_source != "estimate" and self.plan.estimated_tokens >= self.lane.learned_min
+        ):
             self.lane.learn(self)
         return 0
 

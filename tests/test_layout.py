@@ -54,6 +54,7 @@ ALLOWED: dict[str, set[str]] = {
             "_plain",
             "_pump",
             "_request",
+            "_wire",
         ),
         "errors",
     },

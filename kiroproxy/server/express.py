@@ -21,6 +21,7 @@ import orjson
 
 from kiroproxy._express import Express, Way
 from kiroproxy._pump import Outlet
+from kiroproxy.protocol.corrections import LEAST_TOKENS
 from kiroproxy.protocol.request import Plan, parse_body
 from kiroproxy.protocol.response import Fold
 from kiroproxy.protocol.simple import RULES
@@ -82,6 +83,7 @@ class Lane(Way):
         self.settings, self.metrics, self.log = gateway.settings, gateway.metrics, _log
         self.simple, self.parse_body, self.ids = RULES, parse_body, new_id
         self.new_message_id, self.is_plain = new_message_id, is_plain
+        self.learned_min = LEAST_TOKENS
         self.body_max_bytes = BODY_MAX_BYTES
         self._timer: asyncio.TimerHandle | None = None
 

@@ -25,11 +25,13 @@ class RetryBudget:
 
     def deposit(self) -> None:
         """Count one request."""
-        self._balance = min(self._balance + _PER_REQUEST, _RESERVE)
+        if self._balance < _RESERVE:
+            self._balance = min(self._balance + _PER_REQUEST, _RESERVE)
 
     def succeeded(self) -> None:
         """Count one answer that came to its end."""
-        self._balance = min(self._balance + _PER_SUCCESS, _RESERVE)
+        if self._balance < _RESERVE:
+            self._balance = min(self._balance + _PER_SUCCESS, _RESERVE)
 
     def withdraw(self) -> bool:
         """Pay for one retry; False = it must not happen."""

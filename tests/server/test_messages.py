@@ -431,7 +431,9 @@ async def test_the_same_failure_of_a_whole_answer_is_an_error_status(run_gateway
 
 async def test_a_bug_in_the_middle_cuts_the_connection(run_gateway: Any, monkeypatch: Any) -> None:
     gateway = await run_gateway(answer("first", Hold(), "second"))
-    reader, writer = await open_stream(gateway)
+    reader, writer = await open_stream(
+        gateway, tools=[{"name": "f", "input_schema": {"type": "object"}}]
+    )
     await reader.readuntil(b'"first"')
 
     def bug(*_: Any) -> Any:
