@@ -42,6 +42,7 @@ cdef class Express(Owner):
     cdef readonly Answer answer      # None until Kiro's is landed
     cdef readonly object bug         # of ours, to be told and logged
     cdef public object body          # the parsed body, until it has become the plan's
+    cdef readonly object draft       # a plan not accepted yet; None = the body is to be planned
     cdef readonly Py_ssize_t size    # of the body as it was sent, in bytes
     cdef readonly str message_id
     cdef readonly double began_at    # in the loop's seconds

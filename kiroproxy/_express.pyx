@@ -30,6 +30,7 @@ from kiroproxy._wire cimport BODY
 cdef enum:
     TARGETS_MAX = 256  # a handful of spellings; others come from the curious
     NAME_MAX = 200     # of a model, in the log
+    DRAFTED_MIN = 2048 # bytes of a body that is likely more than a question
     DEBUG = 10         # logging's level
 
 
@@ -94,7 +95,8 @@ cdef class Way:
             request = arrive(self._request, target, headers, link.outlet, link.client)
             if not self._is_plain(request):
                 return None
-            body = self.parse_body(raw)
+            known = self.drafted(request, config, raw) if len(raw) >= DRAFTED_MIN else None
+            draft, body = known if known is not None else (None, self.parse_body(raw))
             stream = body.get("stream", False)
             if type(stream) is not bool:
                 return None
@@ -109,6 +111,7 @@ cdef class Way:
         express = Express.__new__(Express)
         express.lane, express.link, express.request, express.config = self, link, request, config
         express.body, express.size, express._target = body, len(raw), target
+        express.draft = draft
         express.message_id = self.new_message_id()
         express.began_at = self._clock()
         return express
@@ -123,7 +126,7 @@ cdef class Way:
     cdef object _plan(self, Express express):
         """Plan a request, None where that has to wait for something. Raises: GatewayError."""
         cdef Arrived request = express.request
-        plan = self.simple.plan_of(
+        plan = None if express.draft is not None else self.simple.plan_of(
             express.body, self.gateway.catalogue, self.ids,
             request.text(SESSION_FIELD), self.gateway.corrections.correct,
         )
@@ -182,7 +185,7 @@ cdef class Express(Owner):
                 if launch.is_under_way():
                     if launch.connecting is not None:
                         launch.connecting.add_done_callback(self._connected)
-                    self.body = None  # it has become the plan's
+                    self.body = self.draft = None  # they have become the plan's
                     self.lane.young.add(self)
                     if not self.lane.is_ticking:
                         self.lane.tick_soon()

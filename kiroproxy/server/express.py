@@ -82,6 +82,7 @@ class Lane(Way):
         self.owns, self.admit, self.count_out, self.log_line = owns, admit, finish, log_line
         self.settings, self.metrics, self.log = gateway.settings, gateway.metrics, _log
         self.simple, self.parse_body, self.ids = RULES, parse_body, new_id
+        self.drafted = messages.drafted
         self.new_message_id, self.is_plain = new_message_id, is_plain
         self.learned_min = LEAST_TOKENS
         self.body_max_bytes = BODY_MAX_BYTES
@@ -137,7 +138,7 @@ class Lane(Way):
         work = Work(request, express.config, express.body or {}, express.size)
         work.message_id, work.began_at = express.message_id, express.began_at
         work.plan, work.answer, work.bug = express.plan, express.answer, express.bug
-        work.started = express.started
+        work.started, work.draft = express.started, express.draft
         if express.launch is not None:
             work.exchange = self.gateway.dispatcher.adopted(
                 express.launch, express.plan, express.config, request.record.attempts

@@ -61,6 +61,8 @@ class Planned(Protocol):
     def body(self) -> dict[str, Any]: ...
     @property
     def config(self) -> Config: ...
+    @property
+    def draft(self) -> Plan | None: ...
 
 
 class Messages:
@@ -101,17 +103,29 @@ class Messages:
 
     async def _begun(self, request: Request, config: Config, raw: bytes | bytearray) -> "Work":
         """Read a body; one that is an ordinary conversation is planned on the way."""
-        quickly = functools.partial(ordinary.plan, raw, **self._terms(request))
+        quickly = functools.partial(self.drafted, request, config, raw)
         known = await aside(len(raw) > LARGE_BODY_BYTES, quickly)
         if known is None:
             return Work(request, config, await read(raw), len(raw))
-        plan, body = known
+        draft, body = known
         work = Work(request, config, body, len(raw))
-        work.draft = _shown_as_asked(plan, config)
+        work.draft = draft
         return work
+
+    def drafted(
+        self, request: Request, config: Config, raw: bytes | bytearray
+    ) -> tuple[Plan, dict[str, Any]] | None:
+        """Plan an ordinary conversation, None if it is another.
+
+        Shape: the plan, not accepted yet, and the body's members but messages and tools.
+        """
+        known = ordinary.plan(raw, **self._terms(request))
+        return None if known is None else (_shown_as_asked(known[0], config), known[1])
 
     def plan_now(self, work: "Planned") -> Plan | None:
         """Plan a small request that needs no waiting, None otherwise. Raises: GatewayError."""
+        if work.draft is not None:
+            return self._accepted(work, work.draft)
         session_id = work.request.text(b"x-claude-code-session-id")
         plan = simple.plan(
             work.body,

@@ -416,3 +416,18 @@ async def test_a_new_connection_that_dies_unanswered_is_a_failed_try(warm: Any) 
         connection.close()
     assert (await gateway.ask()).json()["content"] == [{"type": "text", "text": "Hello"}]
     assert len(gateway.sim.of("generate")) == 3
+
+
+async def test_a_long_conversation_is_planned_from_its_bytes(warm: Any) -> None:
+    gateway = await warm(answer("Hello"))
+
+    def nobody(raw: bytes) -> Any:
+        raise AssertionError("it was read whole")
+
+    gateway.app.express.parse_body = nobody
+    said = [{"role": role, "content": "word " * 200} for role in ("user", "assistant", "user")]
+    reader, writer = await gateway.connect()
+    writer.write(request(messages=said))
+    assert b"Hello" in (await read_answer(reader))[1]
+    assert gateway.tasks == 0
+    writer.close()
