@@ -266,10 +266,19 @@ class ConnectionPool:
                 if idle.answered or call.is_fresh:
                     raise
                 # The peer's keep-alive ran out while we were writing: it saw no request.
-        connecting, call.connecting = call.connecting, None
-        call.connection = await (connecting or self._connect(call.key, call.times))
+        call.connection = await self._opened(call)
         call.connection.send(call.head, call.body, self.limits_of(call.times))
         return await self._head_of(call.connection)
+
+    async def _opened(self, call: Call) -> Line:
+        connecting, call.connecting = call.connecting, None
+        if connecting is None:
+            return await self._connect(call.key, call.times)
+        try:
+            return await connecting
+        except BaseException:  # cancelled, it may be, as the task was done: nobody has the result
+            abandon(connecting)
+            raise
 
     def connect(self, key: Key, times: Times) -> asyncio.Task[Connection]:
         """Begin to open a connection for somebody without a task to wait in.

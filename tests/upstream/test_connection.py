@@ -22,7 +22,7 @@ from kiroproxy.errors import (
     UpstreamTimeout,
 )
 from kiroproxy.simulator.frames import event
-from kiroproxy.upstream.connection import ConnectionPool, Response
+from kiroproxy.upstream.connection import Call, ConnectionPool, Response
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -372,6 +372,17 @@ async def test_reused_connection_that_dies_inside_the_head_is_not_tried_again(se
     with pytest.raises(ConnectionLost):
         await post(pool, peer)
     assert (peer.accepted, len(peer.requests)) == (1, 2)
+
+
+async def test_connection_opened_as_its_request_is_given_up_is_closed(serve, connections):
+    peer, pool = await serve(answering(OK)), connections()
+    call = Call.of("POST", peer.url + "/", [], b"{}", None, CONFIG.times)
+    call.connecting = pool.connect(call.key, CONFIG.times)
+    asking = asyncio.create_task(pool.answer(call))
+    call.connecting.add_done_callback(lambda _: asking.cancel())  # before it wakes who waits
+    with contextlib.suppress(asyncio.CancelledError):
+        await asking
+    await until(lambda: pool.open_count == 0)
 
 
 async def test_idle_connections_expire(serve, connections):
