@@ -39,14 +39,6 @@ cdef bytes CODING_FIELD = b"content-encoding"
 cdef bytes SESSION_FIELD = b"x-claude-code-session-id"
 
 
-cdef str _name_in(dict body):
-    """Return the model a body asks for, whatever it is."""
-    name = body.get("model", "")
-    if type(name) is str and len(<str>name) <= NAME_MAX:
-        return name
-    return str(name)[:NAME_MAX]
-
-
 cdef class Way:
     """What the express requests of one worker share, where it has to be quick.
 
@@ -98,7 +90,8 @@ cdef class Way:
             known = self.drafted(request, config, raw) if len(raw) >= DRAFTED_MIN else None
             draft, body = known if known is not None else (None, self.parse_body(raw))
             stream = body.get("stream", False)
-            if type(stream) is not bool:
+            model = body.get("model")
+            if type(stream) is not bool or type(model) is not str:
                 return None
             if not self.keys.admits(headers):
                 self.admit(request, True)
@@ -106,7 +99,7 @@ cdef class Way:
             return None  # a task says so
         record = request.record
         record.request_bytes = len(raw)
-        record.model, record.stream = _name_in(body), stream
+        record.model, record.stream = (<str>model)[:NAME_MAX], stream
         self.metrics.begin()
         express = Express.__new__(Express)
         express.lane, express.link, express.request, express.config = self, link, request, config
@@ -225,9 +218,12 @@ cdef class Express(Owner):
 
     def _connected(self, connecting) -> None:
         """A connection was opened, or could not be."""
-        if self._is_over or connecting.cancelled():
+        if connecting.cancelled():
             return
-        if connecting.exception() is None:
+        fault = connecting.exception()  # asked for in any case: nobody else may, and asyncio minds
+        if self._is_over:
+            return
+        if fault is None:
             self.launch.connected(self)
             if self.launch.is_under_way():
                 return

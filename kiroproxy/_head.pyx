@@ -21,6 +21,7 @@ from libc.string cimport memcmp
 cdef enum:
     NAME_MAX = 64        # longer names exist nowhere
     HEAD_MAX = 16 * 1024
+    TARGET_MAX = 8 * 1024  # of a request: what `server.asgi` serves
     FIELDS_MAX = 64
     DIGITS_MAX = 15      # of a length; what fits into the counters
 
@@ -158,9 +159,9 @@ def read_request(bytes data):
     if size < 6 or memcmp(start, b"POST /", 6) != 0:
         return None
     line = 5
-    while line < size and line < HEAD_MAX and TARGET[start[line]]:
+    while line < size and line <= 5 + TARGET_MAX and TARGET[start[line]]:
         line += 1
-    if size - line < 11 or memcmp(start + line, b" HTTP/1.1\r\n", 11) != 0:
+    if line > 5 + TARGET_MAX or size - line < 11 or memcmp(start + line, b" HTTP/1.1\r\n", 11) != 0:
         return None
     fields = {}
     length = read_fields(start + line + 11, min(size, HEAD_MAX) - line - 11, fields)

@@ -418,8 +418,9 @@ class Protocol(HttpToolsProtocol):
     def hand_over(self, express: Express) -> None:
         """Have a request that began without a task served by one."""
         self._express, self._begun = None, express.request
+        before = self.cycle
         self._feed(express.head)
-        if self._begun is not None or self.cycle is None:  # our reader took what the parser refuses
+        if self.cycle is before:  # our reader took what the parser refuses
             self._begun = None
             if self._lane is not None:
                 self._lane.abandon(express.request)

@@ -15,6 +15,7 @@ Source: ARCHITECTURE.md, the way of a request; BEHAVIOUR.md, streams.
 import asyncio
 import functools
 import logging
+import reprlib
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -42,6 +43,7 @@ from kiroproxy.upstream.dispatch import Exchange
 _log = logging.getLogger(__name__)
 
 BYTES_A_TOKEN = 4  # for the answer that must start before its request was counted
+LOGGED_NAME_CHARS = 200
 LOGGED_BODY_BYTES = 16 * 1024  # of a request body, at debug level only
 
 
@@ -89,7 +91,7 @@ class Messages:
             work = request.work
             if work is None:
                 work = await self._begun(request, config, raw)
-                request.record.model = str(work.body.get("model", ""))[:200]  # whatever it is
+                request.record.model = _model_in(work.body)
                 request.record.stream = work.body.get("stream") is True
             work.watch = watch
             del raw  # it may be 32 MB, and nobody reads it again
@@ -256,7 +258,8 @@ class Messages:
         else:
             work.relay = (Relay if plan.demand is None else CheckedRelay)(*parts)
             work.body = {}  # it has become the plan's, and may be large
-        work.relay.exchange = work.exchange
+        if work.exchange is not None:
+            work.relay.exchange, work.relay.began_at = work.exchange, work.began_at
         return work.relay
 
 
@@ -287,9 +290,13 @@ class Work:
         self.bug: Exception | None = None  # of ours, to be told and logged
 
     def close(self) -> None:
-        """Let go of what began without a task, should no task have taken it over."""
+        """Let go of what began without a task, should no task have taken it over.
+
+        Cost: what refers back is let go of too, so that none of it has to wait for the collector.
+        """
         if self.exchange is not None:
             self.exchange.close()
+        self.relay = self.request.work = None
 
     def opening(self) -> bytes:
         """Return the events every answer begins with: with the best count there is by now."""
@@ -304,6 +311,12 @@ class Work:
             return self.relay.aborted(error)
         self.request.record.note(error)
         return farewell(error.kind, error.message, self.request.id)
+
+
+def _model_in(body: dict[str, Any]) -> str:
+    """Return the model a body asks for as the log shows it, whatever it is, and however deep."""
+    name = body.get("model", "")
+    return (name if isinstance(name, str) else reprlib.repr(name))[:LOGGED_NAME_CHARS]
 
 
 def _shown_as_asked(plan: Plan, config: Config) -> Plan:

@@ -100,7 +100,8 @@ class Relay:
         self._first_plan = plan  # one that is sent later asks for more than was estimated
         self._held = b""  # what the translator gave out only at the end
         self._tries_before = 0  # those of calls that were answered
-        self.exchange: Exchange | None = None  # one that began already
+        self.exchange: Exchange | None = None  # one that began already …
+        self.began_at = 0.0  # … at this time of the loop's; 0 = with run()
 
     async def run(self) -> bytes:
         """Pass Kiro's answer on. Returns the last events, for the caller to send.
@@ -111,7 +112,8 @@ class Relay:
         try:
             if not total_s:
                 return await self._work()
-            async with asyncio.timeout(total_s) as limit:
+            began_at = self.began_at or asyncio.get_running_loop().time()
+            async with asyncio.timeout_at(began_at + total_s) as limit:
                 return await self._work()
         except BaseException as end:
             self._note_usage()  # what came before the end was asked for, and is paid for

@@ -57,7 +57,8 @@ class Request(Arrived):
     @classmethod
     def of(cls, scope: Scope, receive: Receive) -> "Request":
         """Return the request of an ASGI scope, which may have begun without one."""
-        begun: Request | None = scope.get("extensions", {}).get(BEGUN)
+        # Taken out: the server keeps the scope until the connection's next request.
+        begun: Request | None = scope.get("extensions", {}).pop(BEGUN, None)
         if begun is None:
             return cls(scope, receive)
         begun._receive = receive

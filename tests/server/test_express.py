@@ -1,6 +1,7 @@
 """The short way of a short stream: no task, the same bytes, and a task as soon as one is needed."""
 
 import asyncio
+import gc
 import json
 import logging
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 import pytest
 
 from kiroproxy.errors import ConnectFailed
-from kiroproxy.server.asgi import Protocol
+from kiroproxy.server.asgi import Limits, Protocol
+from kiroproxy.server.messages import Work
 from kiroproxy.simulator.script import (
     Drop,
     Hold,
@@ -430,4 +432,76 @@ async def test_a_long_conversation_is_planned_from_its_bytes(warm: Any) -> None:
     writer.write(request(messages=said))
     assert b"Hello" in (await read_answer(reader))[1]
     assert gateway.tasks == 0
+    writer.close()
+
+
+def with_head(more: bytes, target: bytes = b"/v1/messages") -> bytes:
+    """Return an ordinary request with another target, or more headers."""
+    return (
+        request()
+        .replace(b"/v1/messages", target, 1)
+        .replace(b"host: x\r\n", b"host: x\r\n" + more, 1)
+    )
+
+
+async def test_a_target_that_no_parser_here_takes_is_refused(warm: Any) -> None:
+    gateway = await warm(answer(Hold(), "late"), ping_interval_s=0.1)
+    told = await gateway.raw(with_head(b"", b"/v1/messages?" + b"x" * 9000))
+    assert told.status == 431
+    assert len(gateway.sim.of("generate")) == 1
+
+
+async def test_a_request_that_cannot_be_handed_over_gives_everything_back(warm: Any) -> None:
+    gateway = await warm(
+        answer(Hold(), "late"), limits=Limits(header_count=12), ping_interval_s=0.1
+    )
+    reader, writer = await gateway.connect()
+    writer.write(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+    await reader.readuntil(b"}")
+    writer.write(with_head(b"".join(b"x-%d: 1\r\n" % number for number in range(12))))
+    await reader.read()
+    assert gateway.app._gateway.pool.snapshot()[0].in_flight == 0
+    assert gateway.app._gateway.connections.open_count == 0
+    told = (await gateway.client.get("/metrics")).text
+    assert "\nkiroproxy_requests_in_flight 0\n" in told
+    writer.close()
+
+
+async def test_what_began_without_a_task_has_the_time_it_had_in_all(warm: Any) -> None:
+    gateway = await warm(answer("first", Hold()), answer("second", Hold()), total_timeout_s=0.3)
+    told = await gateway.ask()
+    assert told.status_code == 504
+    assert len(gateway.sim.of("generate")) == 2
+
+
+async def test_a_model_that_is_no_name_is_refused_however_deep_it_is(warm: Any) -> None:
+    gateway = await warm()
+    body = b'{"model":%b%b,"max_tokens":9,"messages":[]}' % (b"[" * 1010, b"]" * 1010)
+    reader, writer = await gateway.connect()
+    writer.write(HEAD + b"content-length: %d\r\n\r\n%b" % (len(body), body))
+    assert b" 400 " in await reader.readuntil(b"\r\n")
+    writer.close()
+
+
+async def test_a_request_that_was_handed_over_leaves_nothing_for_the_collector(warm: Any) -> None:
+    gateway = await warm(answer(Hold(), "late"), ping_interval_s=0.1)
+
+    def works() -> list[Any]:
+        return [each for each in gc.get_objects() if type(each) is Work]
+
+    gc.collect()
+    gc.disable()
+    try:
+        reader, writer = await gateway.connect()
+        writer.write(request())
+        while not gateway.tasks:
+            await asyncio.sleep(0.001)
+        assert len(works()) == 1
+        gateway.sim.release()
+        await read_answer(reader)
+        async with asyncio.timeout(5):
+            while works():
+                await asyncio.sleep(0.01)
+    finally:
+        gc.enable()
     writer.close()
