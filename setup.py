@@ -22,6 +22,7 @@ MODULES = (
     "_lines",
     "_thinking",
     "_blocks",
+    "_whole",
     "_stops",
     "_calls",
     "_limits",

@@ -3,6 +3,7 @@ cimport cython
 from libc.stdint cimport int64_t
 
 from kiroproxy._sse cimport Translator
+from kiroproxy._text cimport Buffer
 
 
 @cython.final
@@ -22,10 +23,16 @@ cdef class Answer(Translator):
     # Fills in the counts above.
     cdef int put_last(self) except -1
     # finish() without its object: the events wait inside, behind those that do already.
+    cdef bytes whole(self, bytes before, bytes behind)
+    # An HTTP response of which all events wait, as one message; its size in bytes, as digits,
+    # goes between the two halves of the head. None: it is `Fold`'s, and the events still wait.
+    # Order: after put_end, instead of put_last; not where the client has any of the events.
 
     cdef int64_t _estimated_input(self, int64_t output) except? -1
     cdef int64_t _estimated_output(self) noexcept
     cdef int _write_usage(self, char *target) except -1
+    cdef bytes _response(self, bytes before, bytes behind, Py_ssize_t content, Buffer *around)
+    cdef Py_ssize_t _put_message(self, Buffer *out) except -1
 
 
 cdef Answer answer_to(object plan, str message_id, int first_index)

@@ -8,13 +8,16 @@ Source: requirements on usage order as BEHAVIOUR.md has them; Kiro's percentage 
 generation, so it covers prompt and answer.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.math cimport rint
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
+from libc.string cimport memcpy
 
 from kiroproxy._blocks cimport Tally
 from kiroproxy._sse cimport Translator
-from kiroproxy._text cimport Spares, lend, spares
+from kiroproxy._text cimport Buffer, Spares, give_back, lend, put_chars, spares
+from kiroproxy._whole cimport NOT_MINE, read_blocks
 
 from orjson import dumps
 
@@ -23,6 +26,7 @@ from kiroproxy.protocol.tokens import output_limits
 cdef enum:
     NO_COUNT = -1
     USAGE_LEN_MAX = 256  # of the four members below, whose numbers have 19 digits at most
+    SIZE_LEN_MAX = 24    # digits of 64 bits, and the closing NUL
 
 # What a double holds exactly; no answer has as many tokens, and sums of them fit 64 bits.
 cdef double COUNT_MAX = 2.0 ** 53
@@ -32,8 +36,15 @@ cdef const char *USAGE = (
     b'"cache_read_input_tokens":%lld,"output_tokens":%lld}'
 )
 
+# Around what `_sse` writes of a message, in the order in which `Fold` has its members.
+cdef const char *WHOLE_ID = b'{"stop_details":null,"id":'
+cdef const char *WHOLE_CONTENT = b',"content":['
+cdef const char *WHOLE_REASON = b'],"stop_reason":'
+cdef const char *WHOLE_USAGE = b',"usage":'
+
 
 cdef Spares *SPARES = spares()
+cdef Buffer NOTHING  # zeros: what a buffer is before it has memory
 
 
 cdef class Answer(Translator):
@@ -89,6 +100,57 @@ cdef class Answer(Translator):
         self._write_usage(own)
         lend(SPARES, &self._writer._out)
         return self._write_last(&self._writer._out, own, "")
+
+    # -- the answer as one message ---------------------------------------------------------
+
+    cdef bytes whole(self, bytes before, bytes behind):
+        cdef Buffer around = NOTHING
+        cdef Py_ssize_t content
+        if self.failure is not None or not self.stop_reason:
+            return None
+        content = read_blocks(self._writer._out.data, self._writer._out.len, NULL)
+        if content == NOT_MINE:
+            return None
+        lend(SPARES, &around)
+        try:
+            return self._response(before, behind, content, &around)
+        finally:
+            give_back(SPARES, &around)
+            self._writer.clear()
+
+    cdef bytes _response(self, bytes before, bytes behind, Py_ssize_t content, Buffer *around):
+        """Put head and message together, the `content` bytes of its blocks where they are to be."""
+        cdef char number[SIZE_LEN_MAX]
+        cdef Py_ssize_t split = self._put_message(around)
+        cdef Py_ssize_t size = around.len + content
+        cdef int digits = snprintf(number, SIZE_LEN_MAX, b"%lld", <long long>size)
+        cdef bytes response = PyBytes_FromStringAndSize(
+            NULL, PyBytes_GET_SIZE(before) + digits + PyBytes_GET_SIZE(behind) + size
+        )
+        cdef char *out = PyBytes_AS_STRING(response)
+        out = _copied(out, PyBytes_AS_STRING(before), PyBytes_GET_SIZE(before))
+        out = _copied(out, number, digits)
+        out = _copied(out, PyBytes_AS_STRING(behind), PyBytes_GET_SIZE(behind))
+        out = _copied(out, around.data, split)
+        out += read_blocks(self._writer._out.data, self._writer._out.len, out)
+        _copied(out, around.data + split, around.len - split)
+        return response
+
+    cdef Py_ssize_t _put_message(self, Buffer *out) except -1:
+        """Write the message without its blocks; return where they stand."""
+        cdef char own[USAGE_LEN_MAX]
+        cdef Py_ssize_t split
+        put_chars(out, WHOLE_ID)
+        self._put_names(out)
+        put_chars(out, WHOLE_CONTENT)
+        split = out.len
+        put_chars(out, WHOLE_REASON)
+        self._put_reason(out, "")
+        put_chars(out, WHOLE_USAGE)
+        self._write_usage(own)
+        put_chars(out, own)
+        put_chars(out, b"}")
+        return split
 
     # -- usage -----------------------------------------------------------------------------
 
@@ -163,6 +225,11 @@ cdef Answer answer_to(object plan, str message_id, int first_index):
     cdef Answer answer = Answer.__new__(Answer)
     answer.begin(plan, message_id, first_index)
     return answer
+
+
+cdef inline char *_copied(char *out, const void *text, Py_ssize_t size) noexcept:
+    memcpy(out, text, size)
+    return out + size
 
 
 cdef int64_t _told(dict usage, str name) except -2:

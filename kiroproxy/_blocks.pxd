@@ -8,6 +8,13 @@ cdef enum:
     NO_BLOCK = 0            # else TEXT or THINKING, as the splitter names them
     HEAD_LEN_MAX = 160      # a delta's beginning, index included
 
+# The bytes of events, for whoever reads them back; the comments are where they are written.
+cdef const char *TEXT_OPEN
+cdef const char *THINKING_OPEN
+cdef const char *SIGNATURE
+cdef const char *TOOL_INPUT
+cdef const char *DELTA_END
+
 
 cdef struct Tally:
     Py_ssize_t ascii        # characters below U+0080 …
@@ -57,3 +64,11 @@ cdef class BlockWriter:
 
 
 cdef void count_chars(const uint8_t *text, Py_ssize_t size, Tally *tally) noexcept nogil
+
+# Each writes at most HEAD_LEN_MAX bytes, and returns how many.
+cdef int start_head(char *out, int index) noexcept nogil
+# Of a content_block_start: all up to the block.
+cdef int delta_head(char *out, int index, const char *delta, const char *member) noexcept nogil
+# Of a content_block_delta: all up to the inside of its literal.
+cdef int stop_event(char *out, int index) noexcept nogil
+# A content_block_stop.

@@ -42,6 +42,13 @@ UNSIGNED_SIGNATURE = "a2lyb3Byb3h5OiB0aGlzIHRoaW5raW5nIGhhcyBubyB1cHN0cmVhbSBzaW
 cdef enum:
     PIECE_LEN = 8192        # of tool arguments a delta: line readers with a limit stop at 64 KiB
 
+# What an open block begins with, up to where its text will stand; DELTA_END closes it.
+TEXT_OPEN = b'{"type":"text","text":"'
+THINKING_OPEN = b'{"type":"thinking","thinking":"'
+SIGNATURE = b'","signature":"'
+TOOL_INPUT = b'","input":{}}}\n\n'
+DELTA_END = b'"}}\n\n'
+
 
 cdef Spares *SPARES = spares()
 
@@ -96,7 +103,7 @@ cdef class BlockWriter:
         self.close_block()
         self._put_start(b'{"type":"redacted_thinking","data":"')
         self._put_string(data)
-        put_chars(&self._out, b'"}}\n\n')
+        self._end_delta()
         return self._put_stop()
 
     cdef int put_tool(self, str tool_id, str name, bytes arguments, bint is_ours) except -1:
@@ -114,7 +121,7 @@ cdef class BlockWriter:
         self._put_string(tool_id)
         put_chars(&self._out, b'","name":"')
         self._put_string(name)
-        put_chars(&self._out, b'","input":{}}}\n\n')
+        put_chars(&self._out, TOOL_INPUT)
         self._set_head(b"input_json_delta", b"partial_json")
         count_chars(p, left, &self.tools)
         while left:
@@ -185,7 +192,7 @@ cdef class BlockWriter:
         return put(&self._out, self._head, self._head_len)
 
     cdef int _end_delta(self) except -1:
-        return put(&self._out, b'"}}\n\n', 5)
+        return put(&self._out, DELTA_END, 5)
 
     cdef int _open_block(self, int kind) except -1:
         """Have a block of this kind open; a different one is closed first."""
@@ -193,11 +200,13 @@ cdef class BlockWriter:
             return 0
         self.close_block()
         if kind == TEXT:
-            self._put_start(b'{"type":"text","text":""}}\n\n')
+            self._put_start(TEXT_OPEN)
             self._set_head(b"text_delta", b"text")
         else:
-            self._put_start(b'{"type":"thinking","thinking":"","signature":""}}\n\n')
+            self._put_start(THINKING_OPEN)
+            put_chars(&self._out, SIGNATURE)
             self._set_head(b"thinking_delta", b"thinking")
+        self._end_delta()
         self.block = kind
         return 0
 
@@ -205,22 +214,13 @@ cdef class BlockWriter:
         """Write content_block_start up to and including `block`."""
         KP_CHECK(self.block == NO_BLOCK)
         cdef char head[HEAD_LEN_MAX]
-        cdef int size = snprintf(
-            head, HEAD_LEN_MAX,
-            b'event: content_block_start\ndata: {"type":"content_block_start","index":%d,'
-            b'"content_block":', self.index,
-        )
-        put(&self._out, head, size)
+        put(&self._out, head, start_head(head, self.index))
         self.has_content = True
         return put_chars(&self._out, block)
 
     cdef int _put_stop(self) except -1:
         cdef char stop[HEAD_LEN_MAX]
-        cdef int size = snprintf(
-            stop, HEAD_LEN_MAX,
-            b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n',
-            self.index,
-        )
+        cdef int size = stop_event(stop, self.index)
         self.index += 1
         return put(&self._out, stop, size)
 
@@ -231,12 +231,31 @@ cdef class BlockWriter:
 
     cdef void _set_head(self, const char *delta, const char *member) noexcept:
         """Write the beginning of the open block's deltas once for all of them."""
-        self._head_len = snprintf(
-            self._head, HEAD_LEN_MAX,
-            b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
-            b'"delta":{"type":"%s","%s":"', self.index, delta, member,
-        )
+        self._head_len = delta_head(self._head, self.index, delta, member)
         KP_CHECK(self._head_len < HEAD_LEN_MAX)
+
+
+cdef int start_head(char *out, int index) noexcept nogil:
+    return snprintf(
+        out, HEAD_LEN_MAX,
+        b'event: content_block_start\ndata: {"type":"content_block_start","index":%d,'
+        b'"content_block":', index,
+    )
+
+
+cdef int delta_head(char *out, int index, const char *delta, const char *member) noexcept nogil:
+    return snprintf(
+        out, HEAD_LEN_MAX,
+        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
+        b'"delta":{"type":"%s","%s":"', index, delta, member,
+    )
+
+
+cdef int stop_event(char *out, int index) noexcept nogil:
+    return snprintf(
+        out, HEAD_LEN_MAX,
+        b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n', index,
+    )
 
 
 cdef void count_chars(const uint8_t *text, Py_ssize_t size, Tally *tally) noexcept nogil:

@@ -23,6 +23,8 @@ cdef class Way:
     cdef readonly set young, old     # the requests under way, by the lane's last tick
     cdef object _defaults            # the server's headers of every response …
     cdef bytes _before, _after       # … and a stream's head made with them, around the request id
+    cdef object _whole_defaults      # the same …
+    cdef bytes _whole_before, _whole_between, _whole_after  # … for a whole one's: its size, its id
     cdef public bint is_ticking      # the lane's timer is set
     cdef dict _targets               # request targets seen, and whether they are the lane's
 
@@ -30,6 +32,8 @@ cdef class Way:
     cdef bint _is_plain(self, Arrived request) except -1
     cdef object _plan(self, Express express)
     cdef bytes _head_for(self, object link, str request_id)
+    cdef bytes _whole(self, Express express)
+    cdef int _take_whole_form(self, bytes form) except -1
     cdef int _finish(self, Express express) except -1
 
 
@@ -56,5 +60,6 @@ cdef class Express(Owner):
 
     cdef int _carry(self) except -1
     cdef int _hand_over_soon(self) except -1
+    cdef bint _has_ended(self) except -1
     cdef int _settle(self) except -1
     cdef int _end(self) except -1

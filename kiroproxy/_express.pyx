@@ -8,7 +8,7 @@ or left by its client; then nothing refers back to it any more.
 Theory of operation. A request that came whole is planned at once, a credential with a fresh token
 is leased, and the request is written to an idle connection (`_launch`). Kiro's answer goes through
 a `Carrier` to the client, with the response's start in its first write and the end in its last; one
-that is wanted whole waits in a `Gatherer` and is folded at its end. What needs no speed is the
+that is wanted whole waits in a `Gatherer` and is made one message at its end. What needs no speed is the
 lane's, `server.express`.
 
 Source: ARCHITECTURE.md, the way of a request.
@@ -164,6 +164,32 @@ cdef class Way:
             self._before, self._after = before.replace(b"%%", b"%"), after.replace(b"%%", b"%")
         return self._before + request_id.encode("ascii") + self._after
 
+    cdef bytes _whole(self, Express express):
+        """Return the response that holds a whole answer."""
+        cdef Arrived request = express.request
+        cdef Answer answer = express.answer
+        cdef bytes behind, body, response
+        found = express.link.server_state.default_headers
+        if found is not self._whole_defaults:
+            self._take_whole_form(express.link.whole_form())
+            self._whole_defaults = found
+        behind = self._whole_between + (<str>request.id).encode("ascii") + self._whole_after
+        response = answer.whole(self._whole_before, behind)
+        if response is None:
+            answer.put_last()
+            body = self.folded(express, answer._writer.taken())
+            response = self._whole_before + b"%d" % len(body) + behind + body
+        return response
+
+    cdef int _take_whole_form(self, bytes form) except -1:
+        # Its own gaps are the last: a header of the server's may look like one.
+        rest, _, after = form.rpartition(b"%b")
+        before, _, between = rest.rpartition(b"%d")
+        self._whole_before, self._whole_between, self._whole_after = [
+            piece.replace(b"%%", b"%") for piece in (before, between, after)
+        ]
+        return 0
+
 
 cdef class Express(Owner):
     """One request. Order: go() once."""
@@ -272,29 +298,36 @@ cdef class Express(Owner):
             self.launch.forget()
 
     cpdef came_whole(self):
-        if not self.ends():
-            return
+        cdef Outlet outlet = self.request.outlet
+        cdef bytes response
         try:
-            response = self.lane.folded(self, self.answer._writer.taken())
+            if not self._has_ended():
+                return
+            response = self.lane._whole(self)
         except Exception as bug:
             self.bug = bug
             self._hand_over_soon()
             return
-        self.request.outlet.send(response, self.lane._clock())
+        outlet.put(response, self.lane._clock())
         self.done()
 
     cpdef bint ends(self) except -1:
         try:
-            self.answer.put_end()
-            if self.answer.is_failed():
+            if not self._has_ended():
                 return False
-            self._settle()
             self.answer.put_last()
             return True
         except Exception as bug:
             self.bug = bug
             self._hand_over_soon()
             return False
+
+    cdef bint _has_ended(self) except -1:
+        self.answer.put_end()
+        if self.answer.is_failed():
+            return False
+        self._settle()
+        return True
 
     cdef int _settle(self) except -1:
         """Note how the answer ended, and what is to be learned of it: as `server.relay` does."""

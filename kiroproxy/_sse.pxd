@@ -80,6 +80,10 @@ cdef class Translator:
     cdef bytes _last(self, const char *usage, str stop_reason)
     cdef int _write_start(self, Buffer *out, int64_t input_tokens) except -1
     cdef int _write_last(self, Buffer *out, const char *usage, str stop_reason) except -1
+    cdef int _put_names(self, Buffer *out) except -1
+    # The message's id and, as members, all up to its model; the id's name stands before it.
+    cdef int _put_reason(self, Buffer *out, str stop_reason) except -1
+    # The stop reason and, as a member, the sequence; the reason's name stands before it.
     cdef Py_ssize_t _calls_seen(self) noexcept
     cdef int _on_event(self, Frame *frame) except -1
     cdef int _on_exception(self, Frame *frame) except -1

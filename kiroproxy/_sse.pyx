@@ -255,9 +255,7 @@ cdef class Translator:
         cdef char number[NUMBER_LEN_MAX]
         snprintf(number, NUMBER_LEN_MAX, b"%lld", <long long>input_tokens)
         put_chars(out, START_ID)
-        _put_json(out, self.message_id)
-        put_chars(out, START_MODEL)
-        _put_json(out, self._model)
+        self._put_names(out)
         put_chars(out, START_TOKENS)
         put_chars(out, number)
         put_chars(out, START_END)
@@ -340,12 +338,20 @@ cdef class Translator:
         if self.failure is not None or not self.stop_reason:
             raise RuntimeError("finish() without an end to report")
         put_chars(out, LAST_REASON)
-        _put_json(out, stop_reason or self.stop_reason)
-        put_chars(out, LAST_SEQUENCE)
-        _put_json(out, self._writer.stop_sequence)
+        self._put_reason(out, stop_reason)
         put_chars(out, LAST_USAGE)
         put_chars(out, usage)
         return put_chars(out, LAST_END)
+
+    cdef int _put_names(self, Buffer *out) except -1:
+        _put_json(out, self.message_id)
+        put_chars(out, START_MODEL)
+        return _put_json(out, self._model)
+
+    cdef int _put_reason(self, Buffer *out, str stop_reason) except -1:
+        _put_json(out, stop_reason or self.stop_reason)
+        put_chars(out, LAST_SEQUENCE)
+        return _put_json(out, self._writer.stop_sequence)
 
     def abort(self, error_type: str, message: str, request_id: str) -> bytes:
         """Return what is complete but was held back, then the error event.

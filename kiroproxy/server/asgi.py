@@ -399,10 +399,12 @@ class Protocol(HttpToolsProtocol):
         """
         return _stream_head(self.server_state.default_headers)
 
-    def whole_head(self, request_id: str, size_bytes: int) -> bytes:
-        """Return status line and headers of a whole answer, as the server would write them."""
-        form = _whole_head(self.server_state.default_headers)
-        return form % (size_bytes, request_id.encode("ascii"))
+    def whole_form(self) -> bytes:
+        """Return status line and headers of a whole answer, as the server would write them.
+
+        Shape: as of response_form, and "%d" stands for the size of the body, before the id.
+        """
+        return _whole_head(self.server_state.default_headers)
 
     def over(self) -> None:
         """Note that the response is complete: the connection may carry the next."""

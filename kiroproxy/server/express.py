@@ -50,8 +50,8 @@ class Link(Protocol):
     def response_form(self) -> bytes:
         """Return status line and headers of a streamed answer, with "%b" for the request id."""
 
-    def whole_head(self, request_id: str, size_bytes: int) -> bytes:
-        """Return status line and headers of a whole answer."""
+    def whole_form(self) -> bytes:
+        """Return the same of a whole answer, with "%d" for its body's size before the id."""
 
     def over(self) -> None:
         """Note that the response is complete: the connection may carry the next."""
@@ -112,11 +112,10 @@ class Lane(Way):
         remember_cut(self.gateway, express.plan, answer)
 
     def folded(self, express: Express, last: bytes) -> bytes:
-        """Return the response that holds the whole answer of which these are the events."""
+        """Return as one message the answer of which these are the events, whatever they are."""
         fold = Fold()
         fold.feed(express.answer.start(express.plan.input_tokens) + last)
-        body = orjson.dumps(fold.message())
-        return express.link.whole_head(express.request.id, len(body)) + body  # type: ignore[no-any-return]
+        return orjson.dumps(fold.message())
 
     def finish(self, express: Express, status: int) -> None:
         """Count a request out."""

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import logging
+import random
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from kiroproxy.server.messages import Work
 from kiroproxy.simulator.script import (
     Drop,
     Hold,
+    Reasoning,
+    Redacted,
     Script,
     Start,
     Text,
@@ -116,6 +119,82 @@ async def test_a_whole_answer_needs_no_task_either(warm: Any, monkeypatch: Any) 
     assert short.content == long.content
     assert short.json()["stop_reason"] == "tool_use"
     assert list(short.headers) == list(long.headers)
+
+
+def some_answer(seed: int) -> Script:
+    """Return an answer of any content, its text in any escapes."""
+    dice = random.Random(seed)
+    steps: list[Any] = []
+    for at in range(dice.randrange(1, 6)):
+        text = "".join(dice.choices(["Hello ", "STOP", "你好", "👋", '"\\', "\n\n", "\x01"], k=6))
+        escape = dice.choice(["plain", "html", "ascii"])
+        steps.append(
+            dice.choice(
+                [
+                    Text(text, size=dice.randrange(9), escape=escape),
+                    Text(text, size=dice.randrange(9), escape=escape),
+                    Reasoning(text, size=dice.randrange(9), escape=escape),
+                    Redacted(),
+                    Tool(f"f{at}", json.dumps({"a": text}), f"tool_{at}", size=dice.randrange(9)),
+                    Tool(f"f{at}", None, f"tool_{at}"),
+                ]
+            )
+        )
+    return answer(*steps, "end")
+
+
+def in_order(body: bytes) -> Any:
+    """Return JSON with its members as lists: their order counts too."""
+    return json.loads(body, object_pairs_hook=list)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"stop_sequences": ["STOP"]},
+        {"max_tokens": 8},
+        {"max_tokens": 600, "stop_sequences": ["end"]},
+        {"max_tokens": 4096, "thinking": {"type": "enabled", "budget_tokens": 1024}},
+    ],
+)
+async def test_a_whole_answer_is_the_message_that_its_events_fold_into(
+    warm: Any, monkeypatch: Any, changes: dict[str, Any]
+) -> None:
+    gateway = await warm()
+    same_ids(gateway, monkeypatch)
+    lane = gateway.app.express
+    short_max = lane.body_max_bytes
+    lane.folded = None  # not needed for any of these
+    for seed in range(15):
+        script = some_answer(seed)
+        gateway.sim.enqueue(script, script)
+        lane.body_max_bytes, tasks = short_max, gateway.tasks
+        short = await gateway.ask(**changes)
+        early = short.json()["stop_reason"] in ("stop_sequence", "max_tokens")
+        assert early or gateway.tasks == tasks
+        lane.body_max_bytes, tasks = 0, gateway.tasks
+        long = await gateway.ask(**changes)
+        assert gateway.tasks == tasks + 1
+        assert short.status_code == 200
+        assert in_order(short.content) == in_order(long.content)
+        assert list(short.headers) == list(long.headers)
+
+
+async def test_the_bytes_of_a_whole_answer_are_those_of_its_message(
+    warm: Any, monkeypatch: Any
+) -> None:
+    script = answer(
+        Reasoning("So 👋", size=2), 'a "b" \\ c\n', "你好", Tool("f", '{"é": [1.10]}', "t")
+    )
+    gateway = await warm(script, script)
+    same_ids(gateway, monkeypatch)
+    thinking = {"max_tokens": 4096, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    short = await gateway.ask(**thinking)
+    assert gateway.tasks == 0
+    gateway.app.express.body_max_bytes = 0
+    assert short.content == (await gateway.ask(**thinking)).content
+    assert [block["type"] for block in short.json()["content"]] == ["thinking", "text", "tool_use"]
 
 
 async def test_a_whole_answer_that_takes_its_time_needs_no_task_either(warm: Any) -> None:
