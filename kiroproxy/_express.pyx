@@ -83,6 +83,8 @@ cdef class Way:
             return None
         if self.log.isEnabledFor(DEBUG):
             return None  # each step is told then under the request's id, by its task
+        if config.early_start_s < self.least_start_s:
+            return None  # its response is to start before the lane's clock could tell
         try:
             request = arrive(self._request, target, headers, link.outlet, link.client)
             if not self._is_plain(request):

@@ -34,7 +34,7 @@ from kiroproxy.server.request import Request
 from kiroproxy.upstream.dispatch import Attempt
 
 BODY_MAX_BYTES = 64 * 1024  # planning a larger one is what its request costs
-LEAST_TICK_S = 0.01  # whoever wants responses started at once gets them a moment later
+LEAST_TICK_S = 0.01  # whoever wants responses started sooner wants a task for each
 TICK_S = 1.0  # of the lane; a request that has not begun by then has time for a task
 
 _log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class Lane(Way):
         self.simple, self.parse_body, self.ids = RULES, parse_body, new_id
         self.drafted = messages.drafted
         self.new_message_id, self.is_plain = new_message_id, is_plain
-        self.learned_min = LEAST_TOKENS
+        self.learned_min, self.least_start_s = LEAST_TOKENS, 2 * LEAST_TICK_S
         self.body_max_bytes = BODY_MAX_BYTES
         self._timer: asyncio.TimerHandle | None = None
 

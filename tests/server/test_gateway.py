@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from kiroproxy.server.gateway import Gateway
+
 
 def file_of(gateway: Any) -> Any:
     return gateway.app._gateway.config.credentials_path
@@ -14,6 +16,16 @@ def file_of(gateway: Any) -> Any:
 async def health(gateway: Any) -> dict[str, int]:
     told: dict[str, int] = (await gateway.client.get("/health")).json()["credentials"]
     return told
+
+
+@pytest.fixture(autouse=True)
+def only_when_asked(monkeypatch: Any) -> None:
+    """Let nobody but the test look at the file: who looks first takes the change over."""
+
+    async def look(_: Gateway) -> bool:
+        return True
+
+    monkeypatch.setattr(Gateway, "_follow_files", look)
 
 
 async def test_a_credential_added_to_the_file_is_used_without_a_restart(run_gateway: Any) -> None:
