@@ -326,3 +326,16 @@ class NoCredential(GatewayError):
     ) -> None:
         super().__init__(message, detail=detail, retry_after_s=retry_after_s)
         self.should_retry = None if retry_after_s is not None else False
+
+
+def forget_frames(error: BaseException) -> None:
+    """Let go of the frames that a handled error came through, and of its causes.
+
+    Cost: they hold the request, body and all, and lead back to the error, so that only the
+    collector would free them; it looks rarely.
+    """
+    each: BaseException | None = error
+    while each is not None:
+        following = each.__cause__ or each.__context__
+        each.__traceback__ = each.__cause__ = each.__context__ = None
+        each = following

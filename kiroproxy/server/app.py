@@ -21,6 +21,7 @@ from kiroproxy.errors import (
     KiroproxyError,
     MethodNotAllowed,
     NotFound,
+    forget_frames,
 )
 from kiroproxy.logs import REQUEST_ID, tell
 from kiroproxy.server.express import Lane
@@ -139,6 +140,7 @@ class App:
                 self._admit(request, metered)
             await route.handler(request, answer.send)
         except GatewayError as error:
+            forget_frames(error)
             request.record.note(error)
             await _refuse(request, answer, error)
         except ClientGone:

@@ -193,17 +193,19 @@ class Protocol(HttpToolsProtocol):
         self._arm(self._limits.head_timeout_s, self._head_is_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._let_held_go()
         self._disarm()
         if self._rest_timer is not None:
             self._rest_timer.cancel()
             self._rest_timer = None
-        self._let_held_go()
         self._express, self._kept = None, []
         # The base class does so only after an orderly end: after a reset its timer would keep
         # connection, request and answer alive for as long as an idle client may stay.
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
         self.outlet.close()
+        # They lead back here: a connection would have to wait for the collector.
+        self.cycle = self.scope = None  # type: ignore[assignment]
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from kiroproxy._answer import Answer
 from kiroproxy._plain import fresh_id
 from kiroproxy.config import Config
-from kiroproxy.errors import GatewayError, InternalError, NotFound
+from kiroproxy.errors import GatewayError, InternalError, NotFound, forget_frames
 from kiroproxy.protocol import ordinary, simple
 from kiroproxy.protocol.request import Plan, convert
 from kiroproxy.protocol.searching import continued
@@ -226,6 +226,7 @@ class Messages:
             if sink.started:  # say so, then cut: the exception makes the server close
                 await sink.write(work.aborted(InternalError("Internal server error")))
             raise
+        forget_frames(error)
         await sink.settle()
         if not sink.started:
             raise error

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from kiroproxy._line import Line
 from kiroproxy._wire import Consumer
 from kiroproxy.config import Source, Times
-from kiroproxy.errors import ConnectionLost, InternalError, ProtocolViolation
+from kiroproxy.errors import ConnectionLost, InternalError, ProtocolViolation, forget_frames
 from kiroproxy.upstream import tls
 from kiroproxy.upstream.secure import Security
 from kiroproxy.upstream.tunnel import ProxySettings, open_tunnel
@@ -262,9 +262,10 @@ class ConnectionPool:
         if idle is not None:
             try:
                 return await self._head_of(idle)
-            except ConnectionLost:
+            except ConnectionLost as lost:
                 if idle.answered or call.is_fresh:
                     raise
+                forget_frames(lost)
                 # The peer's keep-alive ran out while we were writing: it saw no request.
         call.connection = await self._opened(call)
         call.connection.send(call.head, call.body, self.limits_of(call.times))

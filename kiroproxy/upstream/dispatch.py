@@ -44,6 +44,7 @@ from kiroproxy.errors import (
     UpstreamError,
     WrongDoor,
     WrongProfile,
+    forget_frames,
 )
 from kiroproxy.upstream import endpoint, faults, verdict
 from kiroproxy.upstream.budget import RetryBudget
@@ -412,6 +413,7 @@ class Exchange:
 
     def _goes_on(self, error: UpstreamError) -> bool:
         """Note a failure and prepare the next try; False = there must be none."""
+        forget_frames(error)
         if self._lease is None:
             return False  # nobody could be asked in the first place
         self._seen.append(error)
@@ -443,6 +445,7 @@ class Exchange:
                 self._acquire() if is_patient else self._choose(self._spent | self._passed)
             )
         except GatewayError as nobody:
+            forget_frames(nobody)
             self._seen.append(nobody)
             return False
         return True

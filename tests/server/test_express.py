@@ -11,7 +11,6 @@ import pytest
 
 from kiroproxy.errors import ConnectFailed
 from kiroproxy.server.asgi import Limits, Protocol
-from kiroproxy.server.messages import Work
 from kiroproxy.simulator.script import (
     Drop,
     Hold,
@@ -562,25 +561,55 @@ async def test_a_model_that_is_no_name_is_refused_however_deep_it_is(warm: Any) 
     writer.close()
 
 
-async def test_a_request_that_was_handed_over_leaves_nothing_for_the_collector(warm: Any) -> None:
-    gateway = await warm(answer(Hold(), "late"), ping_interval_s=0.1)
-
-    def works() -> list[Any]:
-        return [each for each in gc.get_objects() if type(each) is Work]
-
+@pytest.mark.parametrize(
+    ("script", "changes", "leave_at"),
+    [
+        (answer("Hello"), {}, b"message_stop"),
+        (answer("Hello"), {"stream": False}, b"end_turn"),
+        (answer(Wait(0.1), "late"), {}, b"message_stop"),
+        (answer("Hello"), {"tools": [], "system": "x" * 70_000}, b"message_stop"),
+        (refuse(400, "ValidationException", "Improperly formed request"), {}, b"error"),
+        (refuse(500, "InternalServerException", "no"), {}, b"message_stop"),
+        (Script((Drop("close"),)), {}, b"message_stop"),
+        (Script((Start(), Text("a"), Drop())), {}, b"event: error"),
+        (answer("first", Hold()), {}, b"first"),
+        (Script((Hold(),)), {}, b"message_start"),
+    ],
+    ids=[
+        "stream",
+        "whole",
+        "handed-over",
+        "long",
+        "refused",
+        "retried",
+        "stale",
+        "cut",
+        "left",
+        "left-early",
+    ],
+)
+async def test_what_a_request_took_is_free_without_the_collector(
+    warm: Any, script: Script, changes: dict[str, Any], leave_at: bytes
+) -> None:
+    gateway = await warm(script, accounts=2, ping_interval_s=0.05, early_start_s=0.1)
+    others = len(gateway.server.server_state.connections)
     gc.collect()
     gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
     try:
         reader, writer = await gateway.connect()
-        writer.write(request())
-        while not gateway.tasks:
+        writer.write(request(**changes))
+        await reader.readuntil(leave_at)
+        writer.transport.abort()
+        state = gateway.server.server_state
+        while len(state.connections) > others or state.tasks:
             await asyncio.sleep(0.001)
-        assert len(works()) == 1
-        gateway.sim.release()
-        await read_answer(reader)
-        async with asyncio.timeout(5):
-            while works():
-                await asyncio.sleep(0.01)
+        await asyncio.sleep(0)  # for the last task to be let go of
+        gc.collect()
+        kinds = {type(each) for each in gc.garbage}
     finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
         gc.enable()
-    writer.close()
+    ours = {kind for kind in kinds if kind.__module__.startswith("kiroproxy.")}
+    assert not {kind for kind in ours if not kind.__module__.startswith("kiroproxy.simulator.")}
