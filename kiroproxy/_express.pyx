@@ -31,7 +31,8 @@ cdef enum:
     TARGETS_MAX = 256  # a handful of spellings; others come from the curious
     NAME_MAX = 200     # of a model, in the log
     DRAFTED_MIN = 2048 # bytes of a body that is likely more than a question
-    DEBUG = 10         # logging's level
+    DEBUG = 10         # logging's levels
+    INFO = 20
 
 
 cdef bytes JSON_FIELD = b"content-type", JSON_TYPE = b"application/json"
@@ -90,7 +91,10 @@ cdef class Way:
             if not self._is_plain(request):
                 return None
             known = self.drafted(request, config, raw) if len(raw) >= DRAFTED_MIN else None
-            draft, body = known if known is not None else (None, self.parse_body(raw))
+            draft, found = known if known is not None else (None, self.read(raw, self.judged))
+            if type(found) is not dict:
+                return None
+            body = found
             stream = body.get("stream", False)
             model = body.get("model")
             if type(stream) is not bool or type(model) is not str:
@@ -147,7 +151,8 @@ cdef class Way:
         self.metrics.finished_ok(
             record, monotonic_s() - request.started_s, first_s - request.started_s if first_s else 0
         )
-        self.log_line(request, 200)
+        if self.tells(INFO):
+            self.log_line(request, 200)
         return 0
 
     cdef bint _look_at(self, bytes target) except -1:

@@ -9,6 +9,7 @@ cdef enum:
 
 cpdef bytes random_bytes(Py_ssize_t count)
 cpdef str fresh_id(str prefix)
+cpdef str fresh_uuid()
 cpdef str uuid_of(bytes digest, int version)
 cpdef str uuid_named(bytes space, bytes name)
 

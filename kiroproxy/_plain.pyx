@@ -153,6 +153,11 @@ cpdef str fresh_id(str prefix):
     return <str>made
 
 
+cpdef str fresh_uuid():
+    """Make a random UUID, as `str(uuid.uuid4())` does at ten times the cost."""
+    return uuid_of(random_bytes(DIGEST_BYTES), 4)
+
+
 cdef const uint8_t *_draw(Py_ssize_t count) except NULL:
     """Return random bytes that stay until the next are drawn."""
     global _drawn, _spent

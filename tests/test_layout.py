@@ -78,6 +78,7 @@ ALLOWED: dict[str, set[str]] = {
         "_head",
         "_keys",
         "_plain",
+        "_json",
         "_express",
         "_pump",
         "_request",

@@ -150,7 +150,11 @@ class Pool:
 
         Shape: returns its slot, and whether this request is to prove it well.
         """
-        choice = self._choice(model_id, now_ms)
+        known = self.entitlements
+        known.expire(now_ms)
+        choice = self._choices.get(model_id) if known.version == self._knowledge else None
+        if choice is None:
+            choice = self._choice(model_id)
         if not choice.order and self._slots:
             raise NotFound(f"model: {model_id} is not included in the plan of any credential")
         excluded = self._indices(exclude) if exclude else ()
@@ -177,10 +181,9 @@ class Pool:
         if isinstance(error, QuotaExhausted) and error.retry_after_s is None:
             self.on_exhausted(slot.credential)
 
-    def _choice(self, model_id: str, now_ms: int) -> "_Choice":
+    def _choice(self, model_id: str) -> "_Choice":
         """Return who may be asked for a model: everybody not known to lack it."""
         known = self.entitlements
-        known.expire(now_ms)
         if known.version != self._knowledge:
             self._knowledge = known.version
             self._choices.clear()

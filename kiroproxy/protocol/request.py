@@ -147,13 +147,13 @@ def parse_body(raw: bytes | bytearray) -> dict[str, Any]:
     halves as escapes; they are read and replaced, as is NUL, which no prompt can hold.
     Raises: RequestError — not JSON, with line and column; not an object.
     """
-    body = read(raw, _judged)
+    body = read(raw, judged)
     if not isinstance(body, dict):
         raise RequestError("Input should be a valid dictionary")
     return body
 
 
-def _judged(raw: bytes | bytearray) -> Any:
+def judged(raw: bytes | bytearray) -> Any:
     """Read what the quick reader leaves alone: NUL, lone surrogates, and what is no JSON."""
     try:
         value = orjson.loads(raw)

@@ -80,7 +80,14 @@ class App:
         self._info, self._figures = Info(gateway), Figures(gateway)
         self._messages = Messages(gateway)
         self._lane = Lane(
-            gateway, ledger, self._messages, _is_messages, ledger.admit, self._finish, _log_line
+            gateway,
+            ledger,
+            self._messages,
+            _is_messages,
+            ledger.admit,
+            self._finish,
+            _log_line,
+            _log.isEnabledFor,
         )
         self._lane.keys = KeyCheck(config.api_key)
         self._running: set[asyncio.Task[None]] = set()

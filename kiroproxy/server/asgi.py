@@ -360,9 +360,11 @@ class Protocol(HttpToolsProtocol):
             return False
         if isinstance(found, int):
             return may_hold and self._hold(data, found)
-        self._unset_keepalive_if_required()
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
         self._awaited = Awaited.NOTHING
-        self._disarm()
+        if self._deadline is not None:
+            self._disarm()
         self._express = found
         found.go()
         return True

@@ -20,9 +20,10 @@ from typing import Protocol
 import orjson
 
 from kiroproxy._express import Express, Way
+from kiroproxy._json import read
 from kiroproxy._pump import Outlet
 from kiroproxy.protocol.corrections import LEAST_TOKENS
-from kiroproxy.protocol.request import Plan, parse_body
+from kiroproxy.protocol.request import Plan, judged
 from kiroproxy.protocol.response import Fold
 from kiroproxy.protocol.simple import RULES
 from kiroproxy.protocol.stream import PING
@@ -64,7 +65,8 @@ class Lane(Way):
     """What the express requests of one worker share.
 
     Shape: `owns` says of a request target whether it is for here; `admit` looks at a key that is
-    not the operator's own; `finish` counts a request out, and `log_line` is the last part of it.
+    not the operator's own; `finish` counts a request out, and `log_line` is the last part of it,
+    worth its call where `tells` says that such a level is logged.
     Order: start() before the first request.
     """
 
@@ -77,11 +79,13 @@ class Lane(Way):
         admit: Callable[[Request, bool], None],
         finish: Callable[[Request, int], None],
         log_line: Callable[[Request, int], None],
+        tells: Callable[[int], bool],
     ) -> None:
         self.gateway, self.ledger, self.messages = gateway, ledger, messages
         self.owns, self.admit, self.count_out, self.log_line = owns, admit, finish, log_line
+        self.tells = tells
         self.settings, self.metrics, self.log = gateway.settings, gateway.metrics, _log
-        self.simple, self.parse_body, self.ids = RULES, parse_body, new_id
+        self.simple, self.read, self.judged, self.ids = RULES, read, judged, new_id
         self.drafted = messages.drafted
         self.new_message_id, self.is_plain = new_message_id, is_plain
         self.learned_min, self.least_start_s = LEAST_TOKENS, 2 * LEAST_TICK_S

@@ -369,7 +369,10 @@ class ConnectionPool:
             connection.abort()
             return
         connection.rest()
-        self._idle.setdefault(cast("Key", connection.key), []).append(connection)
+        stack = self._idle.get(connection.key)  # type: ignore[call-overload]
+        if stack is None:
+            stack = self._idle[cast("Key", connection.key)] = []
+        stack.append(connection)
         if self._sweeper is None:
             self._sweep_at(connection.idle_since + self._pool_idle_s)
 

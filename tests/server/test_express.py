@@ -501,10 +501,10 @@ async def test_a_new_connection_that_dies_unanswered_is_a_failed_try(warm: Any) 
 async def test_a_long_conversation_is_planned_from_its_bytes(warm: Any) -> None:
     gateway = await warm(answer("Hello"))
 
-    def nobody(raw: bytes) -> Any:
+    def nobody(raw: bytes, judged: Any) -> Any:
         raise AssertionError("it was read whole")
 
-    gateway.app.express.parse_body = nobody
+    gateway.app.express.read = nobody
     said = [{"role": role, "content": "word " * 200} for role in ("user", "assistant", "user")]
     reader, writer = await gateway.connect()
     writer.write(request(messages=said))
