@@ -138,7 +138,16 @@ class Protocol(HttpToolsProtocol):
     # Slots keep the instance's dictionary below the 30 names that Python shares between
     # instances: one more costs 1.3 kB a connection.
     __slots__ = (
-        *("_arrived_bytes", "_awaited", "_begun", "_body_bytes", "_deadline", "_deaf", "_express"),
+        *(
+            "_ahead",
+            "_arrived_bytes",
+            "_awaited",
+            "_begun",
+            "_body_bytes",
+            "_deadline",
+            "_deaf",
+            "_express",
+        ),
         *("_fed", "_framed_bytes", "_headers_bytes", "_held", "_held_timer", "_idle_since"),
         *("_in_head", "_in_message", "_is_upgrade", "_kept", "_lane", "_limits", "_refusal"),
         *("_rest_timer", "outlet"),
@@ -166,6 +175,7 @@ class Protocol(HttpToolsProtocol):
         self._held_timer: asyncio.TimerHandle | None = None
         self._rest_timer: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
+        self._ahead: Any = None  # the cycle that is being answered, while later ones wait
         # Per-request state
         self._on_stop: Callable[[], None] | None = None  # for an answer that has no end
         self._in_message = False  # the parser has seen a request's beginning and not its end
@@ -202,6 +212,10 @@ class Protocol(HttpToolsProtocol):
         # The base class does so only after an orderly end: after a reset its timer would keep
         # connection, request and answer alive for as long as an idle client may stay.
         self._unset_keepalive_if_required()
+        if self._ahead is not None:  # the base class tells only the one that came last
+            self._ahead.disconnected = True
+            self._ahead.message_event.set()
+            self._ahead = None
         super().connection_lost(exc)
         self.outlet.close()
         # They lead back here: a connection would have to wait for the collector.
@@ -302,7 +316,10 @@ class Protocol(HttpToolsProtocol):
             self._stop(RequestError("host: exactly one is required"))
         self._in_head = False
         self._arrived_bytes = self._framed_bytes = self._body_bytes = 0
+        before = self.cycle
         super().on_headers_complete()
+        if len(self.pipeline) == 1 and self._ahead is None:
+            self._ahead = before
         self.cycle.message_event = cast("asyncio.Event", Flag())  # its task has not begun yet
 
     def on_body(self, body: bytes) -> None:
@@ -339,7 +356,9 @@ class Protocol(HttpToolsProtocol):
         return overhead > self._limits.framing_bytes + 8 * self._body_bytes
 
     def on_response_complete(self) -> None:
+        following = self.pipeline[-1][0] if len(self.pipeline) > 1 else None
         super().on_response_complete()
+        self._ahead = following
         self._on_stop = None
         self._idle_since = self.loop.time()
 

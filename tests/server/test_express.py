@@ -513,6 +513,20 @@ async def test_a_long_conversation_is_planned_from_its_bytes(warm: Any) -> None:
     writer.close()
 
 
+async def test_who_leaves_with_a_request_waiting_leaves_no_error_in_the_log(
+    warm: Any, caplog: Any
+) -> None:
+    gateway = await warm(answer(Hold(), "late"))
+    _, writer = await gateway.connect()
+    writer.write(request() + request())
+    await gateway.sim.wait_for(2)
+    writer.transport.abort()
+    while gateway.server.server_state.tasks:
+        await asyncio.sleep(0.001)
+    assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
+    assert len(gateway.sim.of("generate")) == 2
+
+
 def with_head(more: bytes, target: bytes = b"/v1/messages") -> bytes:
     """Return an ordinary request with another target, or more headers."""
     return (
