@@ -57,11 +57,11 @@ cdef class Launcher:
         cdef Launch launch = Launch.__new__(Launch)
         cdef Ready ready
         launch._launcher = self
-        self._budget.deposit()
         launch.started_ms = now_ms()
         launch.slot, launch.is_probe = self._pool.lease(
             plan.model.id, plan.conversation_id, launch.started_ms
         )
+        self._budget.deposit()  # who finds nobody here is counted where the long way asks again
         try:
             ready = self._ready_for(launch.slot.credential, config, launch.started_ms)
             if ready is not None:

@@ -184,16 +184,17 @@ class Lane(Way):
 
     def _tick(self) -> None:
         self.is_ticking = False
+        slow = tuple(self.old)
+        self.old.update(self.young)
+        self.young.clear()
+        if self.old:
+            self.tick_soon()  # first: whatever befalls one of them, the others get their pings
         now = self.clock()
-        for express in tuple(self.old):
+        for express in slow:
             if not express.has_content:
                 express.hand_over()
             elif express.plan.stream:
                 self._ping(express, now)
-        self.old.update(self.young)
-        self.young.clear()
-        if self.old:
-            self.tick_soon()
 
     def _ping(self, express: Express, now: float) -> None:
         outlet = express.request.outlet
