@@ -29,7 +29,10 @@ def test_only_what_the_strict_library_takes_is_plain(text: str) -> None:
         with pytest.raises(ValueError, match="not plain"):
             decode(text)
     else:
-        assert is_plain(text) and decode(text) == raw
+        # The library takes "0000=", too, which no encoder writes.
+        is_padded_right = text.count("=") == -len(raw) % 3
+        assert is_plain(text) is is_padded_right
+        assert not is_padded_right or decode(text) == raw
 
 
 @pytest.mark.parametrize("place", [0, 5, 15, 16, 17, 31, 32, 39])
