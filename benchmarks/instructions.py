@@ -124,7 +124,7 @@ def run(name: str, rounds: int) -> int:
 def measure(name: str, path: HotPath) -> float:
     """Return instructions per unit."""
     # Once without counting: whoever comes first would also pay for compiling modules to bytecode.
-    subprocess.run(command_of(name, 1), cwd=ROOT, check=True)
+    subprocess.run(command_of(name, 1), cwd=ROOT, env=environment(), check=True)
     total, start = count(name, 2 * path.rounds), count(name, path.rounds)
     return (total - start) / (path.rounds * path.units)
 
@@ -138,12 +138,17 @@ def count(name: str, rounds: int) -> int:
         out = Path(folder) / "cachegrind.out"
         command = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "-q"]
         command += [f"--cachegrind-out-file={out}", *command_of(name, rounds)]
-        # The same environment for everyone: its size moves the stack, and with it a few counts.
-        environment = {"PYTHONHASHSEED": "0", "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
-        done = subprocess.run(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True
+        )
         if done.returncode:
             raise SystemExit(done.stderr)
         return read_summary(out.read_text())
+
+
+def environment() -> dict[str, str]:
+    """Return the same environment for everyone: its size moves the stack, and a few counts."""
+    return {"PYTHONHASHSEED": "0", "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
 
 
 def read_summary(text: str) -> int:
